@@ -1,0 +1,47 @@
+"""Installing the collection from git gives a collection that works, whichever of the two galaxy.yml is met first."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+ROLES = {"audit_logrotate", "caddy_gateway", "nous_service", "oauth_key", "python_runtime"}
+
+
+def run(*argv: str | Path, cwd: Path, **environment: str) -> str:
+    done = subprocess.run(argv, cwd=cwd, env=os.environ | environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A commit of what git would take from this checkout, so that the test speaks of the tree as it is."""
+    target = tmp_path_factory.mktemp("clone")
+    names = run("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", cwd=REPOSITORY)
+    for name in filter(None, names.split("\0")):
+        if os.path.lexists(REPOSITORY / name):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, target / name, follow_symlinks=False)
+    run("git", "init", "--quiet", cwd=target)
+    run("git", "add", "--all", cwd=target)
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    run("git", *identity, "commit", "--quiet", "--message=tree", cwd=target)
+    return target
+
+
+@pytest.mark.parametrize("path", ["", "#/collections/ansible_collections/nous/vm/"], ids=["root", "nested"])
+def test_install_from_git(clone: Path, tmp_path: Path, path: str) -> None:
+    quiet = {"ANSIBLE_COLLECTIONS_PATH": str(tmp_path), "ANSIBLE_CONFIG": os.devnull, "ANSIBLE_HOME": str(tmp_path / "home")}
+    run("ansible-galaxy", "collection", "install", f"git+file://{clone}{path}", "-p", tmp_path, cwd=tmp_path, **quiet)
+    installed = tmp_path / "ansible_collections/nous/vm"
+    assert {role.name for role in (installed / "roles").iterdir()} == ROLES
+    assert (installed / "plugins/modules/files.py").is_file()
+    run("ansible-playbook", "--syntax-check", "nous.vm.site", "-i", "localhost,", cwd=tmp_path, **quiet)
+    run("ansible-playbook", "--syntax-check", "nous.vm.verify", "-i", "localhost,", cwd=tmp_path, **quiet)
+    assert "nous.vm.oauth_key" in run("ansible-doc", "--list", "nous.vm", cwd=tmp_path, **quiet)

@@ -1,0 +1,50 @@
+"""What every role of the collection has to keep, read from its files."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+COLLECTION = Path(__file__).parents[2] / "collections/ansible_collections/nous/vm"
+ROLES = sorted(path for path in (COLLECTION / "roles").iterdir())
+
+
+def load(path: Path) -> dict:
+    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+
+
+def test_the_five_roles_are_there() -> None:
+    assert [role.name for role in ROLES] == ["audit_logrotate", "caddy_gateway", "nous_service", "oauth_key", "python_runtime"]
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+class TestRole:
+    def test_spec_and_defaults_say_the_same(self, role: Path) -> None:
+        options = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+        assert {name: option["default"] for name, option in options.items() if "default" in option} == load(role / "defaults/main.yml")
+
+    def test_what_has_no_default_is_required(self, role: Path) -> None:
+        options = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+        assert [name for name, option in options.items() if "default" not in option and not option.get("required")] == []
+
+    def test_preflight_takes_what_the_role_takes(self, role: Path) -> None:
+        specs = load(role / "meta/argument_specs.yml")["argument_specs"]
+        assert specs["preflight"] == specs["main"]
+
+    def test_every_variable_carries_the_role_s_name(self, role: Path) -> None:
+        names = [*load(role / "defaults/main.yml"), *load(role / "vars/main.yml")]
+        assert [name for name in names if not name.startswith((f"{role.name}_", f"__{role.name}_"))] == []
+
+    def test_no_role_knows_another(self, role: Path) -> None:
+        others = [other.name for other in ROLES if other != role]
+        text = "\n".join(path.read_text(encoding="utf-8") for path in role.glob("tasks/**/*.yml"))
+        assert [other for other in others if other in text] == []
+
+
+def test_readmes_are_made_from_the_specs() -> None:
+    done = subprocess.run([sys.executable, Path(__file__).with_name("readme.py"), "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,214 @@
+"""The seal program on plain files: what it cuts, and that it can be killed anywhere. Needs root and a disk that takes chattr +a."""
+
+from __future__ import annotations
+
+import json
+import os
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+LINES = b"".join(b'{"number": %d}\n' % number for number in range(5000))
+LOGS = {
+    "lines": LINES,
+    "torn": LINES + b'{"number": 50',
+    "long last record": b"a\n" + b"b" * 5000 + b"\n",
+    "long torn line": b"a\nb\n" + b"c" * 5000,
+    "two records": b"a\nb\n",
+    "the same again": b"a\n" * 1000,
+}
+NOTHING = {"empty": b"", "one record": b"a\n", "torn": b"a", "one and torn": b"a\nb"}
+
+
+@pytest.fixture
+def directory(tmp_path: Path, seal: types.ModuleType) -> Iterator[Path]:
+    if os.geteuid() != 0:
+        pytest.skip("only root may set inode flags")
+    config = {"name": "x", "directory": str(tmp_path), "units": [], "owner": "root", "group": "root", "mode": "0600", "files": ["log"]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    yield tmp_path
+    for path in tmp_path.iterdir():
+        if path.is_file():
+            seal.inode_flags(path, off=seal.APPEND_ONLY | seal.IMMUTABLE)
+
+
+def make(directory: Path, seal: types.ModuleType, content: bytes) -> Path:
+    log = directory / "log"
+    log.write_bytes(content)
+    log.chmod(0o600)
+    seal.inode_flags(log, on=seal.APPEND_ONLY)
+    return log
+
+
+def run(seal: types.ModuleType, directory: Path, command: str) -> int:
+    return seal.main([command, "--config", str(directory / "config.json")])
+
+
+def whole(directory: Path) -> bytes:
+    segment = directory / ".segment/log"
+    return (segment.read_bytes() if segment.exists() else b"") + (directory / "log").read_bytes()
+
+
+def killed(seal: types.ModuleType, directory: Path, command: str, at: int) -> bool:
+    """Run a command in a process that is gone right after its step number at; tell whether it came that far."""
+    pid = os.fork()
+    if pid == 0:
+        count = -1
+
+        def step(_name: str, _message: str) -> None:
+            nonlocal count
+            count += 1
+            if count == at:
+                os._exit(99)  # as SIGKILL: no finally is run
+
+        seal.step = step
+        os._exit(run(seal, directory, command))
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 99
+
+
+def assert_as_promised(seal: types.ModuleType, directory: Path, content: bytes, inode: int) -> None:
+    assert whole(directory) == content
+    assert (directory / "log").stat().st_ino == inode
+    assert seal.inode_flags(directory / "log") & seal.APPEND_ONLY
+    assert [path.name for path in (directory / ".segment").iterdir() if path.name != "log"] == []
+
+
+@pytest.mark.parametrize("content", LOGS.values(), ids=LOGS.keys())
+def test_seal_cuts_before_the_last_record(seal: types.ModuleType, directory: Path, content: bytes) -> None:
+    inode = make(directory, seal, content).stat().st_ino
+    assert run(seal, directory, "seal") == 0
+    assert_as_promised(seal, directory, content, inode)
+    segment, log = (directory / ".segment/log").read_bytes(), (directory / "log").read_bytes()
+    assert segment.endswith(b"\n")
+    assert log.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("content", NOTHING.values(), ids=NOTHING.keys())
+def test_nothing_to_seal_is_a_success_that_says_so(
+    seal: types.ModuleType, directory: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inode = make(directory, seal, content).stat().st_ino
+    assert run(seal, directory, "seal") == 0
+    assert "holds no record before its last one" in capsys.readouterr().out
+    assert_as_promised(seal, directory, content, inode)
+
+
+@pytest.mark.parametrize("appended", [0, 3, 50_000], ids=lambda number: f"{number} appended")
+@pytest.mark.parametrize("content", LOGS.values(), ids=LOGS.keys())
+def test_killed_at_any_step_nothing_is_lost_or_doubled(seal: types.ModuleType, directory: Path, content: bytes, appended: int) -> None:
+    """Whatever the units wrote before recovery, because they were thawed too early, is there too."""
+    at = 0
+    while True:
+        log = make(directory, seal, content)
+        inode = log.stat().st_ino
+        reached = killed(seal, directory, "seal", at)
+        new = b"".join(b"later %d\n" % number for number in range(appended))
+        with open(log, "ab") as file:
+            file.write(new)
+        assert run(seal, directory, "recover") == 0
+        assert_as_promised(seal, directory, content + new, inode)
+        seal.inode_flags(log, off=seal.APPEND_ONLY)
+        (directory / ".segment/log").unlink(missing_ok=True)
+        if not reached:
+            break
+        at += 1
+    assert at >= 8
+
+
+@pytest.mark.parametrize("content", LOGS.values(), ids=LOGS.keys())
+def test_recovery_can_be_killed_too(seal: types.ModuleType, directory: Path, content: bytes) -> None:
+    for at in range(12):
+        for then in range(8):
+            log = make(directory, seal, content)
+            inode = log.stat().st_ino
+            killed(seal, directory, "seal", at)
+            with open(log, "ab") as file:
+                file.write(b"later\n")
+            killed(seal, directory, "recover", then)
+            assert run(seal, directory, "recover") == 0
+            assert_as_promised(seal, directory, content + b"later\n", inode)
+            seal.inode_flags(log, off=seal.APPEND_ONLY)
+            (directory / ".segment/log").unlink(missing_ok=True)
+
+
+def test_a_segment_that_waits_is_not_overwritten(seal: types.ModuleType, directory: Path) -> None:
+    log = make(directory, seal, LINES)
+    assert run(seal, directory, "seal") == 0
+    with open(log, "ab") as file:
+        file.write(LINES)
+    assert run(seal, directory, "seal") == 0
+    assert whole(directory) == LINES + LINES
+
+
+def test_a_segment_that_was_tampered_with_stops_recovery(
+    seal: types.ModuleType, directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = make(directory, seal, LINES)
+    steps = iter(range(100))
+    assert any(killed(seal, directory, "seal", at) and (directory / ".segment/log.journal").exists() for at in steps)
+    partial = directory / ".segment/log.partial"
+    partial.chmod(0o600)
+    partial.write_bytes(b"x" + partial.read_bytes()[1:])
+    assert run(seal, directory, "recover") == 3
+    assert "speaks of other bytes" in capsys.readouterr().err
+    assert log.read_bytes() == LINES
+    assert seal.inode_flags(log) & seal.APPEND_ONLY
+
+
+def test_a_stranger_who_writes_is_named_and_nothing_changes(
+    seal: types.ModuleType, directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = make(directory, seal, LINES)
+    writer = os.open(log, os.O_WRONLY | os.O_APPEND)
+    gate, let_go = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(let_go)
+        os.read(gate, 1)
+        os._exit(0)
+    os.close(writer)
+    try:
+        assert run(seal, directory, "seal") == 1
+        assert f"(pid {pid})" in capsys.readouterr().err
+        assert log.read_bytes() == LINES
+        assert list((directory / ".segment").iterdir()) == []
+    finally:
+        os.close(let_go)
+        os.waitpid(pid, 0)
+
+
+def test_wrong_mode_is_mended_in_the_window(seal: types.ModuleType, directory: Path) -> None:
+    log = make(directory, seal, LINES)
+    seal.inode_flags(log, off=seal.APPEND_ONLY)
+    log.chmod(0o644)
+    seal.inode_flags(log, on=seal.APPEND_ONLY)
+    assert run(seal, directory, "seal") == 0
+    assert log.stat().st_mode & 0o7777 == 0o600
+
+
+def test_archives_are_released_and_protected_again(seal: types.ModuleType, directory: Path) -> None:
+    make(directory, seal, LINES)
+    archives = [directory / name for name in ("log.1", "log.2.gz", "log.10.gz")]
+    for archive in [*archives, directory / "log.old"]:
+        archive.write_bytes(b"x")
+    assert run(seal, directory, "recover") == 0
+    assert all(seal.inode_flags(archive) & seal.IMMUTABLE and archive.stat().st_mode & 0o7777 == 0o440 for archive in archives)
+    assert not seal.inode_flags(directory / "log.old") & seal.IMMUTABLE
+    assert run(seal, directory, "release") == 0
+    assert not any(seal.inode_flags(archive) & seal.IMMUTABLE for archive in archives)
+
+
+def test_status_names_what_is_wrong(seal: types.ModuleType, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = make(directory, seal, LINES)
+    assert run(seal, directory, "status") == 0
+    seal.inode_flags(log, off=seal.APPEND_ONLY)
+    assert run(seal, directory, "status") == 1
+    assert "is not append-only" in capsys.readouterr().err
+
+
+def test_a_configuration_that_is_none_is_said(seal: types.ModuleType, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (directory / "config.json").write_text("{}")
+    assert run(seal, directory, "status") == 2
+    assert "cannot be used" in capsys.readouterr().err
