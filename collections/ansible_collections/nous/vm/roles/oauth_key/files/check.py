@@ -9,25 +9,44 @@ import runpy
 import time
 from pathlib import Path
 
-LIBRARY = "/usr/local/lib/nous-vm/oauth_key.py"
+LIBRARY = "/usr/local/lib/nous-vm/oauth_key_jwk.py"  # the part of the module that touches no file
+ROTATE = "run the playbook rotate_key"
 
 
 def check(params, host):
     """Yield a row for every promise of the role."""
     library = runpy.run_path(LIBRARY)
+    for name, asked in params["permissions"].items():
+        path = Path(name)
+        seen = permissions(path, asked) if path.exists() else "absent"
+        yield f"mode of {path.name}", "ok" if seen == asked else "fail", seen
+
     path = Path(params["path"])
-    if not path.exists():
-        yield "key", "fail", f"{path} does not exist"
-        return
-    status = path.stat()
-    seen = f"{status.st_mode & 0o7777:04o} {path.owner()}:{path.group()}"
-    yield "mode of the key", "ok" if seen == params["permissions"] else "fail", seen
     try:
         key = library["read_pem"](path.read_bytes(), params["algorithm"])
-    except library["KeyProblem"] as problem:
-        yield "key", "fail", f"{path} {problem}"
+    except (OSError, library["KeyProblem"]) as problem:
+        yield "signing key", "fail", f"{path} {getattr(problem, 'strerror', problem)}"
         return
-    age = int((time.time() - status.st_mtime) // 86400)
-    yield "key", "ok", f"{key.alg}, kid {key.kid}, {age} days old"
+    age = int((time.time() - path.stat().st_mtime) // 86400)
+    yield "signing key", "ok", f"{key.alg}, kid {key.kid}, {age} days old"
     due = age >= params["rotate_after_days"]
-    yield "rotation of the key", "warn" if due else "ok", f"due after {params['rotate_after_days']} days" + (", run the playbook rotate_key" if due else "")
+    yield "rotation", "warn" if due else "ok", f"due at {params['rotate_after_days']} days" + (f": {ROTATE}" if due else "")
+
+    path = Path(params["jwks_path"])
+    try:
+        published = library["parse_jwks"](path.read_bytes())
+    except (OSError, library["KeyProblem"]) as problem:
+        yield "published keys", "fail", f"{path} {getattr(problem, 'strerror', problem)}"
+        return
+    old = [one for one in published if one["kid"] != key.kid]
+    yield "published keys", "ok" if key.jwk in published else "fail", f"the one that signs and {len(old)} others"
+    unfinished = Path(f"{params['path']}.next").exists() or any("exp" not in one for one in old)
+    yield "rotation finished", "warn" if unfinished else "ok", f"no: {ROTATE}" if unfinished else "yes"
+
+
+def permissions(path, asked):
+    """Return mode, owner and group of a file, as numbers where they were asked for as such."""
+    status = path.stat()
+    owner, group = asked.split()[1].split(":")
+    user = status.st_uid if owner.isdecimal() else path.owner()
+    return f"{status.st_mode & 0o7777:04o} {user}:{status.st_gid if group.isdecimal() else path.group()}"

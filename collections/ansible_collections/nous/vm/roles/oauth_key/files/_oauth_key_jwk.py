@@ -1,0 +1,1 @@
+../../../plugins/module_utils/_oauth_key_jwk.py
