@@ -221,10 +221,6 @@ def _open_directory(path: str, parent: int | None = None) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=parent)
 
 
-def _temporary(name: str) -> str:
-    return f".{name}.{os.urandom(8).hex()}.nous-vm"
-
-
 def _read(name: str, directory: int, limit: int) -> bytes:
     """Return the first limit bytes of a file, and nothing of what leads elsewhere."""
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
@@ -250,7 +246,10 @@ def _set_owner(name: str, directory: int, owner: Owner) -> None:
     """Set owner and mode of what is there; in between nobody has more than both before and after."""
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     try:
-        os.fchmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) & owner[2])
+        before = _owner(os.fstat(descriptor))
+        if before == owner:
+            return
+        os.fchmod(descriptor, before[2] & owner[2])
         os.fchown(descriptor, owner[0], owner[1])
         os.fchmod(descriptor, owner[2])
         os.fsync(descriptor)
@@ -347,43 +346,48 @@ class _Transaction:
 
     def make_directory(self, name: str, directory: int, owner: Owner) -> int:
         """Make a directory; return its descriptor."""
-        new = _temporary(name)
+        new = self.temporary(name, directory)
         os.mkdir(new, 0o700, dir_fd=directory)
-        self.back.append((self.at, functools.partial(_remove, new, directory)))
         _set_owner(new, directory, owner)
-        os.rename(new, name, src_dir_fd=directory, dst_dir_fd=directory)
-        self.back.append((self.at, functools.partial(_remove, name, directory)))
-        self.touched.add(directory)
+        self.move(new, name, directory, functools.partial(_remove, name, directory))
         return _open_directory(name, directory)
 
     def set_owner(self, name: str, directory: int, owner: Owner, before: Owner) -> None:
         """Set owner and mode of what is there."""
-        self.back.append((self.at, functools.partial(_set_owner, name, directory, before)))
+        self.back.append((f"{self.at} could not be put back", functools.partial(_set_owner, name, directory, before)))
         _set_owner(name, directory, owner)
 
     def prepare(self, name: str, directory: int, content: bytes, owner: Owner) -> str:
         """Write a file under a temporary name; return that."""
-        new = _temporary(name)
-        self.back.append((self.at, functools.partial(_remove, new, directory)))
+        new = self.temporary(name, directory)
         _write(new, directory, content, owner)
         return new
 
     def keep(self, name: str, directory: int) -> str:
         """Give a file a second name; return that."""
-        old = _temporary(name)
+        old = self.temporary(name, directory)
         os.link(name, old, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
-        self.back.append((self.at, functools.partial(_remove, old, directory)))
         self.second_names.append((old, directory))
         return old
 
     def replace(self, name: str, directory: int, new: str, old: str | None) -> None:
         """Move a file into place; old is the second name of what is there."""
-        os.rename(new, name, src_dir_fd=directory, dst_dir_fd=directory)
         if old is None:
-            self.back.append((self.at, functools.partial(_remove, name, directory)))
+            self.move(new, name, directory, functools.partial(_remove, name, directory))
         else:
             put_back = functools.partial(os.rename, old, name, src_dir_fd=directory, dst_dir_fd=directory)
-            self.back.append((self.at, put_back))
+            self.move(new, name, directory, put_back)
+
+    def temporary(self, name: str, directory: int) -> str:
+        """Return a temporary name; on the way back, what has it is removed."""
+        temporary = f".{name}.{os.urandom(8).hex()}.nous-vm"
+        path = os.path.join(os.path.dirname(self.at), temporary)
+        self.back.append((f"{path} could not be removed", functools.partial(_remove, temporary, directory)))
+        return temporary
+
+    def move(self, new: str, name: str, directory: int, put_back: Callable[[], None]) -> None:
+        os.rename(new, name, src_dir_fd=directory, dst_dir_fd=directory)
+        self.back.append((f"{self.at} could not be put back", put_back))
         self.touched.add(directory)
 
     def finish(self) -> None:
@@ -392,16 +396,17 @@ class _Transaction:
             os.fsync(directory)
         self.back.clear()
         for name, directory in self.second_names:
-            _remove(name, directory)
+            with contextlib.suppress(OSError):  # the next run finds it
+                _remove(name, directory)
 
     def put_back(self) -> list[str]:
-        """Go back, step by step; return what could not be put back, and why."""
+        """Go back, step by step; return what could not be done, and why."""
         lost = []
-        for path, step in reversed(self.back):
+        for failure, step in reversed(self.back):
             try:
                 step()
             except OSError as error:
-                lost.append(f"{path} could not be put back ({error.strerror})")
+                lost.append(f"{failure} ({error.strerror})")
         for directory in self.touched:
             with contextlib.suppress(OSError):
                 os.fsync(directory)
@@ -558,11 +563,11 @@ class _Run:
         directory, name = os.path.split(stage + entry.path)
         os.makedirs(directory, exist_ok=True)
         owner = self.owner(entry)
+        if NOBODY_YET in owner:
+            owner = (os.geteuid(), os.getegid(), 0o600)
         descriptor = _open_directory(directory)
         try:
-            nobody_yet = NOBODY_YET in owner
-            known = (os.geteuid(), os.getegid(), 0o600) if nobody_yet else owner
-            _write(name, descriptor, entry.content or b"", known)
+            _write(name, descriptor, entry.content or b"", owner)
         finally:
             os.close(descriptor)
 
@@ -630,7 +635,7 @@ class _Run:
             lost = transaction.put_back()
             if not isinstance(error, OSError):
                 raise
-            state = f"and {', '.join(lost)}" if lost else "everything is as it was before"
+            state = ", ".join(lost) if lost else "everything is as it was before"
             raise FilesError(f"{transaction.at} cannot be laid: {error.strerror}; {state}.") from None
 
     def take_steps(self, transaction: _Transaction, changes: Sequence[Change]) -> None:
