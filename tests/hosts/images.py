@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Build the images of the test hosts: images.py [PLATFORM ...], by default debian-13 and debian-testing.
 
 An image is built anew only if what it is made of has changed. Mirror and authorities are those of this machine's own settings;
