@@ -16,8 +16,9 @@ from abc import ABCMeta
 from pathlib import Path
 
 import pytest
-from ansible_collections.nous.vm.plugins.module_utils import _oauth_key
-from ansible_collections.nous.vm.plugins.module_utils._oauth_key import KeyProblem, KeySpec, ensure_key, read_pem
+from ansible_collections.nous.vm.plugins.module_utils import _oauth_key_files, _oauth_key_jwk
+from ansible_collections.nous.vm.plugins.module_utils._oauth_key import KeySpec, ensure_key
+from ansible_collections.nous.vm.plugins.module_utils._oauth_key_jwk import KeyProblem, read_pem
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
@@ -80,19 +81,21 @@ class TestThumbprint:
             "U8awapJzKnqDKgw"
         )
         key = rsa.RSAPublicNumbers(65537, int.from_bytes(base64.urlsafe_b64decode(n + "=="), "big")).public_key()
-        assert _oauth_key.public_jwk(key) == {"e": "AQAB", "kty": "RSA", "n": n}
-        assert _oauth_key.thumbprint(_oauth_key.public_jwk(key)) == "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+        assert _oauth_key_jwk.public_jwk(key) == {"e": "AQAB", "kty": "RSA", "n": n}
+        assert (
+            _oauth_key_jwk.thumbprint(_oauth_key_jwk.public_jwk(key)) == "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+        )
 
     def test_rfc_8037(self) -> None:
         raw = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
-        jwk = _oauth_key.public_jwk(ed25519.Ed25519PublicKey.from_public_bytes(raw))
+        jwk = _oauth_key_jwk.public_jwk(ed25519.Ed25519PublicKey.from_public_bytes(raw))
         assert jwk == {"crv": "Ed25519", "kty": "OKP", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
-        assert _oauth_key.thumbprint(jwk) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+        assert _oauth_key_jwk.thumbprint(jwk) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 
     def test_a_coordinate_keeps_its_leading_zero(self) -> None:
         """RFC 7518, section 6.2.1.2: a coordinate has the length of the curve, whatever its value."""
         scalar = next(n for n in range(1, 2000) if point(n).x >> 248 == 0)
-        x = _oauth_key.public_jwk(point(scalar).public_key())["x"]
+        x = _oauth_key_jwk.public_jwk(point(scalar).public_key())["x"]
         assert len(base64.urlsafe_b64decode(x + "=")) == 32
 
 
@@ -117,7 +120,7 @@ class TestCreate:
         assert isinstance(made, kind)
         assert outcome.key is not None
         assert outcome.key.alg == algorithm
-        assert outcome.key.kid == _oauth_key.thumbprint(_oauth_key.public_jwk(made.public_key()))
+        assert outcome.key.kid == _oauth_key_jwk.thumbprint(_oauth_key_jwk.public_jwk(made.public_key()))
         assert outcome.actions == ["create_directory", "create_key"]
         assert outcome.before == {"directory": "absent", "key": "absent"}
         assert outcome.after["key"]["kid"] == outcome.key.kid
@@ -155,15 +158,15 @@ class TestCreate:
         self, spec: KeySpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         """Somebody who knows nothing of the lock lays a key there between our look and our link."""
-        theirs = _oauth_key.generate_pem("EdDSA", 0)
-        generate = _oauth_key.generate_pem
+        theirs = _oauth_key_jwk.generate_pem("EdDSA", 0)
+        generate = _oauth_key_jwk.generate_pem
 
         def late(algorithm: str, size: int) -> bytes:
             Path(spec.path).touch(mode=0o600)
             Path(spec.path).write_bytes(theirs)
             return generate(algorithm, size)
 
-        monkeypatch.setattr(_oauth_key, "generate_pem", late)
+        monkeypatch.setattr(_oauth_key_jwk, "generate_pem", late)
         outcome = ensure_key(spec, False)
         assert Path(spec.path).read_bytes() == theirs
         assert outcome.key == read_pem(theirs, "EdDSA")
@@ -171,16 +174,16 @@ class TestCreate:
         assert [each.name for each in Path(spec.path).parent.iterdir()] == ["signing.pem"]
 
     def test_the_time_is_that_of_the_key(self, spec: KeySpec, key: Path) -> None:
-        assert ensure_key(spec, False).age_days == 0
+        assert ensure_key(spec, False).facts()["age_days"] == 0
         then = time.time() - 86400 * 3 - 60
         os.utime(key, (then, then))
         outcome = ensure_key(spec, False)
-        assert outcome.age_days == 3
+        assert outcome.facts()["age_days"] == 3
         os.utime(key, (0, 0))
-        assert ensure_key(spec, False).created_utc == "1970-01-01T00:00:00Z"
+        assert ensure_key(spec, False).facts()["created"] == "1970-01-01T00:00:00Z"
         future = time.time() + 86400 * 3
         os.utime(key, (future, future))
-        assert ensure_key(spec, False).age_days == 0
+        assert ensure_key(spec, False).facts()["age_days"] == 0
 
 
 class TestCheckMode:
@@ -191,7 +194,8 @@ class TestCheckMode:
             "directory": "present",
             "key": {"alg": "EdDSA", "owner": "nobody-yet", "group": "nobody-yet", "mode": "0600"},
         }
-        assert (outcome.key, outcome.created, outcome.created_utc, outcome.age_days) == (None, None, None, None)
+        facts = outcome.facts()
+        assert [facts[name] for name in ("kid", "fingerprint", "created", "age_days")] == [None] * 4
         assert list(tmp_path.iterdir()) == []
 
     def test_only_the_key_is_missing(self, spec: KeySpec, key: Path) -> None:
@@ -222,7 +226,7 @@ class TestCheckMode:
         assert outcome.after["key"]["owner"] == "nobody-yet"
 
     def test_without_the_library(self, spec: KeySpec, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(_oauth_key, "CRYPTOGRAPHY_ERROR", "ImportError")
+        monkeypatch.setattr(_oauth_key_jwk, "CRYPTOGRAPHY_ERROR", "ImportError")
         outcome = ensure_key(spec, True)
         assert (outcome.actions, outcome.key) == ([], None)
         assert outcome.before == outcome.after
@@ -325,7 +329,7 @@ class TestExistingKey:
         self, spec: KeySpec, key: Path, algorithm: str, kind: ABCMeta, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A parser that lets such a key pass is not enough: it has to sign what its public half verifies."""
-        pems = [_oauth_key.generate_pem(algorithm, 2048) for _each in range(2)]
+        pems = [_oauth_key_jwk.generate_pem(algorithm, 2048) for _each in range(2)]
         one, other = (serialization.load_pem_private_key(pem, None) for pem in pems)
 
         class Torn:
@@ -335,7 +339,7 @@ class TestExistingKey:
             public_key = staticmethod(other.public_key)
 
         kind.register(Torn)
-        monkeypatch.setattr(_oauth_key.serialization, "load_pem_private_key", lambda _data, password: Torn())
+        monkeypatch.setattr(_oauth_key_jwk.serialization, "load_pem_private_key", lambda _data, password: Torn())
         self.refused(dataclasses.replace(spec, algorithm=algorithm), "cannot be parsed, or does not sign")
 
     def test_symbolic_link(self, spec: KeySpec, key: Path, tmp_path: Path) -> None:
@@ -414,7 +418,7 @@ class TestPermissions:
                     seen.append((mode(key), key.stat().st_gid))
                 return getattr(os, name)
 
-        monkeypatch.setattr(_oauth_key, "os", Watched())
+        monkeypatch.setattr(_oauth_key_files, "os", Watched())
         ensure_key(dataclasses.replace(spec, mode=0o600, group="4343"), False)
         assert seen == [(0o640, 4242), (0o600, 4242), (0o600, 4343)]
 
@@ -464,14 +468,14 @@ class TestDirectories:
         self, spec: KeySpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         """Somebody lays a link there between our look and our mkdir."""
-        way = _oauth_key._missing_directories
+        way = _oauth_key_files.missing_directories
 
         def late(directory: str, trusted: set[int]) -> list[str]:
             missing = way(directory, trusted)
             (tmp_path / "etc").symlink_to(tmp_path)
             return missing
 
-        monkeypatch.setattr(_oauth_key, "_missing_directories", late)
+        monkeypatch.setattr(_oauth_key_files, "missing_directories", late)
         with pytest.raises(KeyProblem, match="etc is a symbolic link"):
             ensure_key(spec, False)
         assert not (tmp_path / "keys").exists()
@@ -479,20 +483,20 @@ class TestDirectories:
     def test_a_directory_that_another_run_makes_meanwhile_is_used(
         self, spec: KeySpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        way = _oauth_key._missing_directories
+        way = _oauth_key_files.missing_directories
 
         def late(directory: str, trusted: set[int]) -> list[str]:
             missing = way(directory, trusted)
-            Path(directory).mkdir(parents=True)
+            Path(directory).mkdir(parents=True, exist_ok=True)
             return missing
 
-        monkeypatch.setattr(_oauth_key, "_missing_directories", late)
+        monkeypatch.setattr(_oauth_key_files, "missing_directories", late)
         assert ensure_key(spec, False).actions == ["create_key"]
 
     def test_symbolic_link_on_the_way(self, spec: KeySpec, tmp_path: Path) -> None:
         (tmp_path / "real").mkdir()
         (tmp_path / "etc").symlink_to(tmp_path / "real")
-        self.refused(spec, f"etc is a symbolic link; name the key by its real path, below {tmp_path}/real")
+        self.refused(spec, f"etc is a symbolic link; name the file by its real path, below {tmp_path}/real")
 
     def test_file_on_the_way(self, spec: KeySpec, tmp_path: Path) -> None:
         (tmp_path / "etc").touch()
@@ -516,7 +520,9 @@ class TestDirectories:
     ) -> None:
         """A key has two names for a moment while it is made, which a check must not see."""
         operations = []
-        monkeypatch.setattr(_oauth_key.fcntl, "flock", lambda _descriptor, operation: operations.append(operation))
+        monkeypatch.setattr(
+            _oauth_key_files.fcntl, "flock", lambda _descriptor, operation: operations.append(operation)
+        )
         ensure_key(spec, True)
         ensure_key(spec, False)
         assert operations == [fcntl.LOCK_SH, fcntl.LOCK_EX]
@@ -525,7 +531,7 @@ class TestDirectories:
         def flock(_descriptor: int, _operation: int) -> None:
             raise OSError(95, "Operation not supported")
 
-        monkeypatch.setattr(_oauth_key.fcntl, "flock", flock)
+        monkeypatch.setattr(_oauth_key_files.fcntl, "flock", flock)
         with pytest.raises(KeyProblem, match="cannot be locked .Operation not supported., so that two runs could make"):
             ensure_key(spec, False)
         assert list(tmp_path.iterdir()) == []

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.nous.vm.plugins.module_utils._oauth_key import ensure_key, read_pem
-from ansible_collections.nous.vm.plugins.modules import oauth_key
+from ansible_collections.nous.vm.plugins.module_utils._oauth_key_jwk import read_pem
+from ansible_collections.nous.vm.plugins.modules import oauth_key, oauth_key_info
 
 ADDED_BY_ANSIBLE = {"gid", "group", "mode", "owner", "secontext", "size", "state", "uid"}  # to whatever returns a path
 
@@ -37,6 +37,29 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path):
         return end.value.code or 0, json.loads(printed.out), printed.out + printed.err
 
     return _run
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> dict[str, str]:
+    """The options of a set that is published."""
+    return {
+        "jwks_path": str(tmp_path / "jwks.json"),
+        "jwks_owner": str(os.geteuid()),
+        "jwks_group": str(os.getegid()),
+    }
+
+
+@pytest.fixture
+def info(capsys: pytest.CaptureFixture[str]):
+    """Run oauth_key_info; return what it printed."""
+
+    def _info(path: Path, jwks_path: Path | None = None, **arguments: Any) -> dict[str, Any]:
+        given = {"path": str(path), **arguments} | ({} if jwks_path is None else {"jwks_path": str(jwks_path)})
+        with patch_module_args(given), pytest.raises(SystemExit):
+            oauth_key_info.main()
+        return json.loads(capsys.readouterr().out)
+
+    return _info
 
 
 def test_made_once(run, tmp_path: Path) -> None:
@@ -59,22 +82,29 @@ def test_made_once(run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("algorithm", ["EdDSA", "ES256", "RS256"])
 @pytest.mark.parametrize("check_mode", [True, False])
-def test_it_returns_what_it_documents(run, algorithm: str, check_mode: bool) -> None:
-    _rc, result, _text = run(algorithm=algorithm, size=2048, _ansible_check_mode=check_mode)
+def test_it_returns_what_it_documents(run, published: dict[str, str], algorithm: str, check_mode: bool) -> None:
+    _rc, result, _text = run(algorithm=algorithm, size=2048, _ansible_check_mode=check_mode, **published)
     documented = yaml.safe_load(oauth_key.RETURN)
     assert set(result) - {"changed", "diff", "invocation"} - ADDED_BY_ANSIBLE == set(documented)
     assert result["alg"] == algorithm
-    types = {"str": str, "int": int, "list": list}
+    types = {"str": str, "int": int, "list": list, "bool": bool}
+    unknown = {"kid", "fingerprint", "created", "age_days"} if check_mode else set()
     for name, entry in documented.items():
-        assert isinstance(result[name], types[entry["type"]]) or (check_mode and result[name] is None)
+        if name in unknown | {"next_kid"}:
+            assert result[name] is None
+        else:
+            assert isinstance(result[name], types[entry["type"]])
+    for key in result["published"]:
+        assert set(key) == set(documented["published"]["contains"])
 
 
 def test_it_takes_what_it_documents(monkeypatch: pytest.MonkeyPatch) -> None:
     class Taken(Exception):
         pass
 
-    def module(argument_spec: dict[str, Any], supports_check_mode: bool) -> None:
+    def module(argument_spec: dict[str, Any], supports_check_mode: bool, required_if: list[tuple]) -> None:
         assert supports_check_mode
+        assert [each[:2] for each in required_if] == [("rotation", "begin"), ("rotation", "finish")]
         raise Taken(argument_spec)
 
     monkeypatch.setattr(oauth_key, "AnsibleModule", module)
@@ -84,7 +114,7 @@ def test_it_takes_what_it_documents(monkeypatch: pytest.MonkeyPatch) -> None:
     for option in documented.values():
         del option["description"]
         if "choices" in option:
-            option["choices"] = list(option["choices"])
+            option["choices"] = [next(iter(each)) if isinstance(each, dict) else each for each in option["choices"]]
     assert taken.value.args[0] == documented
 
 
@@ -108,20 +138,35 @@ def test_check_mode(run, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_private_is_printed(run, tmp_path: Path) -> None:
+def test_nothing_private_is_printed(run, info, published: dict[str, str], tmp_path: Path) -> None:
     """In any run, at the highest verbosity, whether it succeeds or fails."""
     path = tmp_path / "keys/signing.pem"
-    printed = [run(_ansible_verbosity=5, _ansible_diff=True)[2]]
-    secret = "".join(path.read_text(encoding="ascii").splitlines()[1:-1])
+    secrets: list[str] = []
+    printed: list[str] = []
+
+    def loud(**arguments: Any) -> None:
+        printed.append(run(_ansible_verbosity=5, _ansible_diff=True, **published, **arguments)[2])
+        secrets.append("".join(path.read_text(encoding="ascii").splitlines()[1:-1]))
+
+    loud()
     path.chmod(0o644)
-    printed.append(run(_ansible_verbosity=5, _ansible_diff=True)[2])
-    printed.append(run(_ansible_verbosity=5, _ansible_diff=True, algorithm="RS256")[2])
+    loud()
+    loud(rotation="begin", minimum_interval_days=0)
+    loud(rotation="finish")
+    loud(algorithm="RS256")
     path.write_text(path.read_text(encoding="ascii").replace("MC4CAQ", "MC4CAR"), encoding="ascii")
-    printed.append(run(_ansible_verbosity=5, _ansible_diff=True)[2])
-    assert ["failed" in text for text in printed] == [False, False, True, True]
+    loud()
+    (tmp_path / "jwks.json").write_text('{"keys": [{"kty": "OKP", "d": "hidden-too"}]}', encoding="ascii")
+    path.unlink()
+    loud()
+    printed.append(json.dumps([info(path, tmp_path / "jwks.json")]))
+    assert ['"failed": true' in text for text in printed] == [False] * 4 + [True] * 4
+    assert len(set(secrets)) == 4
     for text in printed:
         assert "BEGIN" not in text
-        assert [at for at in range(24, len(secret) - 8) if secret[at : at + 8] in text] == []
+        assert "hidden-too" not in text
+        for secret in secrets:
+            assert [at for at in range(24, len(secret) - 8) if secret[at : at + 8] in text] == []
 
 
 def test_refused(run, tmp_path: Path) -> None:
@@ -130,7 +175,7 @@ def test_refused(run, tmp_path: Path) -> None:
     assert (rc, result["failed"]) == (1, True)
     assert result["msg"] == (
         f"{tmp_path}/keys/signing.pem holds a key for EdDSA, but ES256 was asked for; "
-        "ask for what is there, or move the key away to have a new one made."
+        "ask for what is there, rotate to what is asked for, or move the key away to have a new one made."
     )
 
 
@@ -154,7 +199,8 @@ def test_without_the_library(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     """As on a bare host: the import itself fails."""
     for name in [each for each in sys.modules if each.split(".")[0] == "cryptography"]:
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.delitem(sys.modules, ensure_key.__module__)
+    for name in [each for each in sys.modules if "._oauth_key" in each]:
+        monkeypatch.delitem(sys.modules, name)
 
     def bare() -> None:
         runpy.run_path(oauth_key.__file__, run_name="__main__")
@@ -165,3 +211,93 @@ def test_without_the_library(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
     rc, result, _text = run(bare, _ansible_check_mode=True)
     assert (rc, result["changed"], result["actions"]) == (0, True, ["create_directory", "create_key"])
+
+
+class TestRotation:
+    def test_whole(self, run, published: dict[str, str], tmp_path: Path) -> None:
+        _rc, first, _text = run(**published)
+        path = tmp_path / "keys/signing.pem"
+        os.utime(path, (0, 0))
+        _rc, begun, _text = run(**published, rotation="begin")
+        assert (begun["changed"], begun["restart_needed"]) == (True, True)
+        assert begun["kid"] != first["kid"]
+        _rc, again, _text = run(**published, rotation="begin")
+        assert (again["changed"], again["restart_needed"]) == (False, True)
+        _rc, done, _text = run(**published, rotation="finish")
+        assert (done["changed"], done["restart_needed"], done["actions"]) == (True, False, ["date_keys"])
+        _rc, again, _text = run(**published, rotation="finish")
+        assert again["changed"] is False
+
+    @pytest.mark.parametrize("rotation", ["begin", "finish"])
+    def test_needs_a_set(self, run, rotation: str, tmp_path: Path) -> None:
+        rc, result, _text = run(rotation=rotation)
+        assert rc == 1
+        assert result["msg"] == f"rotation is {rotation} but all of the following are missing: jwks_path"
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestInfo:
+    def test_says_what_the_module_says(self, run, info, published: dict[str, str], tmp_path: Path) -> None:
+        _rc, made, _text = run(**published)
+        path, jwks = tmp_path / "keys/signing.pem", tmp_path / "jwks.json"
+        before = [(each.stat(), each.read_bytes()) for each in (path, jwks)]
+        seen = info(path, jwks)
+        documented = set(yaml.safe_load(oauth_key_info.RETURN))
+        assert set(seen) - {"changed", "invocation", "warnings"} - ADDED_BY_ANSIBLE == documented
+        assert {name: seen[name] for name in documented - {"exists"}} == {
+            name: made[name] for name in documented - {"exists"}
+        }
+        assert (seen["exists"], seen["changed"]) == (True, False)
+        for file, (status, content) in zip((path, jwks), before, strict=True):
+            assert (file.stat().st_mtime_ns, file.stat().st_ctime_ns, file.read_bytes()) == (
+                status.st_mtime_ns,
+                status.st_ctime_ns,
+                content,
+            )
+
+    def test_there_is_none(self, info, tmp_path: Path) -> None:
+        seen = info(tmp_path / "keys/signing.pem", tmp_path / "jwks.json")
+        assert seen["exists"] is False
+        assert [seen[name] for name in ("alg", "kid", "fingerprint", "created", "age_days", "next_kid")] == [None] * 6
+        assert (seen["published"], seen["restart_needed"], seen["rotation_due"]) == ([], False, False)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_any_owner_and_mode_and_algorithm(self, run, info, tmp_path: Path) -> None:
+        run(algorithm="ES256")
+        (tmp_path / "keys/signing.pem").chmod(0o604)
+        seen = info(tmp_path / "keys/signing.pem")
+        assert (seen["alg"], seen["published"], seen["jwks_path"]) == ("ES256", [], None)
+
+    def test_due(self, run, info, tmp_path: Path) -> None:
+        run()
+        path = tmp_path / "keys/signing.pem"
+        os.utime(path, (0, 0))
+        assert info(path)["rotation_due"] is True
+        assert info(path, rotate_after_days=10**6)["rotation_due"] is False
+
+    def test_refused(self, run, info, tmp_path: Path) -> None:
+        run()
+        path = tmp_path / "keys/signing.pem"
+        path.write_text("", encoding="ascii")
+        assert info(path)["msg"].startswith(f"{path} holds no key in PEM; ")
+
+    def test_takes_what_it_documents(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        taken: dict[str, Any] = {}
+
+        def module(argument_spec: dict[str, Any], supports_check_mode: bool) -> None:
+            taken.update(argument_spec)
+            raise SystemExit(supports_check_mode)
+
+        monkeypatch.setattr(oauth_key_info, "AnsibleModule", module)
+        with pytest.raises(SystemExit) as end:
+            oauth_key_info.main()
+        assert end.value.code is True
+        documented = yaml.safe_load(oauth_key_info.DOCUMENTATION)["options"]
+        for option in documented.values():
+            del option["description"]
+        assert taken == documented
+
+    def test_without_the_library(self, info, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr(oauth_key_info, "CRYPTOGRAPHY_ERROR", "ImportError")
+        seen = info(tmp_path / "signing.pem")
+        assert seen["msg"].startswith("Failed to import the required Python library (cryptography)")
