@@ -260,9 +260,16 @@ class Name:
                     dst_dir_fd=self.directory,
                     follow_symlinks=False,
                 )
+                made = True
             except FileExistsError:
-                return False
-            return True
+                made = False
+            except OSError as error:
+                raise KeyProblem(
+                    f"{self.path} cannot be made: its file system takes no hard link ({error.strerror}), without which "
+                    "one run could replace the key of another; keep the key on a local file system."
+                ) from None
+            os.unlink(temporary, dir_fd=self.directory)
+            return made
 
     def replace(self, content: bytes, permissions: Permissions) -> None:
         """Give content the name, whatever had it before."""
@@ -324,7 +331,7 @@ class Name:
 
     @contextlib.contextmanager
     def _written(self, content: bytes, permissions: Permissions) -> t.Iterator[str]:
-        """Yield the name of a temporary file that is complete and on the disk; leave none behind."""
+        """Yield the name of a temporary file that is complete and on the disk; remove it if what follows fails."""
         temporary = f".{self.name}.{secrets.token_hex(8)}.tmp"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         file = os.open(temporary, flags, permissions.mode & 0o600, dir_fd=self.directory)
@@ -339,9 +346,10 @@ class Name:
             finally:
                 os.close(file)
             yield temporary
+        except BaseException:
+            os.unlink(temporary, dir_fd=self.directory)
+            raise
         finally:
-            with contextlib.suppress(FileNotFoundError):  # after a rename
-                os.unlink(temporary, dir_fd=self.directory)
             self.sync()
 
     def sync(self) -> None:
