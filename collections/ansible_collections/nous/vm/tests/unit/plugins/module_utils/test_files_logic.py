@@ -11,6 +11,7 @@ import getpass
 import grp
 import os
 import pwd
+import shutil
 import signal
 import socket
 import stat
@@ -558,6 +559,28 @@ def test_a_validator_as_another_user_sees_what_that_user_will_see(place: Path) -
 
 
 @as_root
+def test_a_validator_runs_in_a_plain_surrounding(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the run that started it was in: at the root, without input, with the groups of its user and no others."""
+    groups = [pwd.getpwnam("nobody").pw_gid, 54321]
+    monkeypatch.setattr(_files.os, "getgrouplist", lambda _name, _group: groups)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    look = script('pwd; readlink "/proc/self/fd/0"; id -G; command -v chroot; false', place / "a", user="nobody")
+    reader, writer = os.pipe()
+    with contextlib.chdir(place), os.fdopen(reader), os.fdopen(writer):
+        stdin = os.dup(0)
+        os.dup2(reader, 0)
+        try:
+            said = refusal(file(place / "a"), validate=[look])
+        finally:
+            os.dup2(stdin, 0)
+            os.close(stdin)
+    chroot = shutil.which("chroot", path="/usr/local/sbin:/usr/sbin:/sbin")
+    assert said.endswith(f"changed: / | /dev/null | {groups[0]} {groups[1]} | {chroot}")
+    monkeypatch.delenv("PATH")
+    run(file(place / "a"), validate=[Validator(("chroot", "/", "test", "-s", f"{{{place}/a}}"))])
+
+
+@as_root
 def test_nobody_else_finds_the_stage(place: Path) -> None:
     look = script('ls "${1%%/nous-vm-files/*}/nous-vm-files"', place / "a", user="nobody")
     assert "Permission denied" in refusal(file(place / "a"), validate=[look])
@@ -967,17 +990,69 @@ def test_what_cannot_be_put_back_is_told(place: Path, monkeypatch: pytest.Monkey
     assert sorted(path.name for path in (place / "d").iterdir()) == ["b", "stranger"]
 
 
-def test_an_interrupt_midway_puts_everything_back(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    older(place)
-    before = state(place)
+def test_interrupted_at_every_step(
+    prepare: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ends the run: everything as it was, or all of it, but for names that the next run removes."""
 
-    def interrupt() -> None:
-        raise KeyboardInterrupt
+    def lasting(top: Path) -> State:
+        return {path: found for path, found in state(top).items() if "nous-vm" not in path}
 
-    before_rename(3, interrupt, monkeypatch)
-    with pytest.raises(KeyboardInterrupt):
-        run(*wanted(place))
-    assert state(place) == before
+    taken = steps(tmp_path / "undisturbed", prepare, monkeypatch)
+    for number in range(len(taken)):
+        top = tmp_path / str(number)
+        top.mkdir(mode=0o755)
+        prepare(top)
+        before = lasting(top)
+
+        def act(step: int, _name: str, _arguments: tuple[Any, ...], number: int = number) -> None:
+            if step == number:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(_files, "os", Stage(act))
+            with pytest.raises(KeyboardInterrupt):
+                run(*wanted(top), validate=validators(top))
+        after = lasting(top)
+        assert after == before or {entry.path: entry.content for entry in wanted(top)} == {
+            path: found[3] for path, found in after.items()
+        }
+        run(*wanted(top))
+        all_is_well(top)
+
+
+@pytest.mark.parametrize(
+    ("content", "moment"),
+    [("old\n", ["open"]), ("old\n", ["open", "link"]), ("new\n", ["open", "open"])],
+    ids=["read", "kept", "mended"],
+)
+def test_a_file_that_is_swapped_for_a_link_leads_nowhere(
+    place: Path, content: str, moment: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write in the directory swaps the file after it was looked at: what the link leads to is left alone."""
+    victim, path = place / "victim", place / "a"
+    for each in (victim, path):
+        each.write_text(content)
+        each.chmod(0o600)
+    before = (victim.stat().st_mode, 1, content)
+    steps_on_it: list[str] = []
+
+    def act(_number: int, name: str, arguments: tuple[Any, ...]) -> None:
+        assert (victim.stat().st_mode, victim.stat().st_nlink, victim.read_text()) == before
+        if name in ("open", "link") and arguments[0] == "a":
+            steps_on_it.append(name)
+            if steps_on_it == moment:
+                path.unlink()
+                path.symlink_to(victim)
+
+    monkeypatch.setattr(_files, "os", Stage(act))
+    if moment[-1] == "link":  # the link itself is what is replaced
+        run(file(path))
+        assert not path.is_symlink()
+    else:
+        assert "Too many levels of symbolic links" in refusal(file(path))
+        assert path.is_symlink()
+    assert (victim.stat().st_mode, victim.stat().st_nlink, victim.read_text()) == before
 
 
 def test_two_runs_take_turns(tmp_path: Path) -> None:
