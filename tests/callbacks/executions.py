@@ -36,22 +36,23 @@ class CallbackModule(CallbackBase):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.seen = tempfile.NamedTemporaryFile("a", prefix="executions-")
+        self.directory = tempfile.TemporaryDirectory(prefix="executions-")
+        self.seen = seen = Path(self.directory.name, "seen")
+        seen.touch()
         execute = ActionBase._execute_module
-        path = self.seen.name
 
         def counted(action: ActionBase, module_name: str | None = None, *args: Any, **kwargs: Any) -> dict[str, Any]:
             host = action._task.delegate_to or (kwargs.get("task_vars") or {}).get("inventory_hostname", "")
             line = json.dumps([host, module_name or action._task.action, action._task.get_name()])
-            with open(path, "a", encoding="utf-8") as seen:
-                seen.write(line + "\n")
+            with seen.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
             return execute(action, module_name, *args, **kwargs)
 
         ActionBase._execute_module = counted
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         hosts: dict[str, list[str]] = {}
-        for line in Path(self.seen.name).read_text(encoding="utf-8").splitlines():
+        for line in self.seen.read_text(encoding="utf-8").splitlines():
             host, module, task = json.loads(line)
             hosts.setdefault(host, []).append(f"{module}: {task}")
         for host, executed in sorted(hosts.items()):

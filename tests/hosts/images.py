@@ -50,7 +50,7 @@ def debian_mirror() -> str:
 def packages() -> list[str]:
     """Return the packages that the roles ask for, so that no list is kept twice."""
     defaults = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(ROLES.glob("*/defaults/main.yml"))]
-    return sorted({name for each in defaults for key, names in each.items() if re.fullmatch(r"[a-z_]+_packages", key) and isinstance(names, list) for name in names})
+    return sorted({name for each in defaults for key, names in each.items() if key.endswith("_packages") and isinstance(names, list) for name in names})
 
 
 @functools.cache

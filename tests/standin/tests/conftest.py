@@ -19,6 +19,7 @@ import httpx
 import mcp_client
 import pytest
 
+SOURCE = Path(__file__).resolve().parents[1] / "src"
 START_SECONDS = 30
 RUNNING = "Uvicorn running on"
 
@@ -32,7 +33,7 @@ class Server:
         self.home = home
         self.environment = {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(source or ""),
+            "PYTHONPATH": str(source or SOURCE),
             "NOUS_HOME": str(home),
             "NOUS_TRANSPORT": "http",
             "NOUS_HTTP_BIND": f"127.0.0.1:{port}",
