@@ -4,8 +4,8 @@
 """A set of files and directories, laid as one transaction: as asked for, all of it, or as it was before.
 
 Whatever appears under a name appears in one step, complete, synced, and with its final owner and mode. What it replaces
-keeps a second name until the whole set lies, so that putting it back is a rename. All runs of a host take turns, so that
-a temporary name that a run finds was left by one that was killed.
+keeps a second name until the whole set lies, so that putting it back is a rename. All runs of a user on a host take
+turns, so that a temporary name that a run finds was left by one that was killed.
 
 This file is private to the collection: other code must not import it.
 """
@@ -266,6 +266,13 @@ def _remove(name: str, directory: int) -> None:
             os.rmdir(name, dir_fd=directory)
 
 
+def _workplace() -> str:
+    """Return the directory in which this user's sets are staged."""
+    if os.geteuid() == 0:
+        return "/run/nous-vm-files"
+    return f"{os.path.realpath(tempfile.gettempdir())}/nous-vm-files-{os.geteuid()}"
+
+
 @contextlib.contextmanager
 def _held(place: str) -> Iterator[None]:
     """Hold the directory in which sets are staged, so that this is the only run of this user on this host.
@@ -438,9 +445,7 @@ class _Run:
         self.made: dict[str, Entry] = {}
         self.uids = {name: _uid(name) for name in {"root", *(entry.owner for entry in entries)}}
         self.gids = {name: _gid(name) for name in {"root", *(entry.group for entry in entries)}}
-        user = os.geteuid()
-        temporary = os.path.realpath(tempfile.gettempdir())
-        self.at = self.place = "/run/nous-vm-files" if user == 0 else f"{temporary}/nous-vm-files-{user}"
+        self.at = self.place = _workplace()
         self.held = contextlib.ExitStack()
         self.directories: dict[str, int] = {}
         self.leftovers: dict[str, list[str]] = {}

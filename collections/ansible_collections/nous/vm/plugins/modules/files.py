@@ -17,9 +17,9 @@ description:
     of the files that they name would change. The first that fails ends the run.
   - Then what differs is written beside its place, synced, and moved into place, file by file. If anything fails on the
     way, what was moved is put back as it was, what was made is removed, and the module fails.
-  - A file appears under its name complete, with its final owner and mode, or not at all. Runs on one host take turns.
-    What a run that was killed left behind, the next one removes, and it reports the path that this was for as changed,
-    so that what waits for that path (a reload, say) is not missed.
+  - A file appears under its name complete, with its final owner and mode, or not at all. Runs of one user on a host
+    take turns. What a run that was killed left behind, the next one removes, and it reports the path that this was for
+    as changed, so that what waits for that path (a reload, say) is not missed.
   - Wrong owner, group or mode alone is mended in place.
   - Something of another kind at a path, a symbolic link too, is refused. Parents may be symbolic links.
   - Access control lists and extended attributes of a file whose content changes are not carried over.
