@@ -86,9 +86,7 @@ def test_seal_cuts_before_the_last_record(seal: types.ModuleType, directory: Pat
 
 
 @pytest.mark.parametrize("content", NOTHING.values(), ids=NOTHING.keys())
-def test_nothing_to_seal_is_a_success_that_says_so(
-    seal: types.ModuleType, directory: Path, content: bytes, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_to_seal_is_a_success_that_says_so(seal: types.ModuleType, directory: Path, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     inode = make(directory, seal, content).stat().st_ino
     assert run(seal, directory, "seal") == 0
     assert "holds no record before its last one" in capsys.readouterr().out
@@ -142,9 +140,7 @@ def test_a_segment_that_waits_is_not_overwritten(seal: types.ModuleType, directo
     assert whole(directory) == LINES + LINES
 
 
-def test_a_segment_that_was_tampered_with_stops_recovery(
-    seal: types.ModuleType, directory: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_segment_that_was_tampered_with_stops_recovery(seal: types.ModuleType, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = make(directory, seal, LINES)
     steps = iter(range(100))
     assert any(killed(seal, directory, "seal", at) and (directory / ".segment/log.journal").exists() for at in steps)
@@ -157,9 +153,7 @@ def test_a_segment_that_was_tampered_with_stops_recovery(
     assert seal.inode_flags(log) & seal.APPEND_ONLY
 
 
-def test_a_stranger_who_writes_is_named_and_nothing_changes(
-    seal: types.ModuleType, directory: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_stranger_who_writes_is_named_and_nothing_changes(seal: types.ModuleType, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = make(directory, seal, LINES)
     writer = os.open(log, os.O_WRONLY | os.O_APPEND)
     gate, let_go = os.pipe()

@@ -74,9 +74,7 @@ def identifiers(wanted: Wanted) -> tuple[int, int]:
     try:
         return pwd.getpwnam(wanted.owner).pw_uid, grp.getgrnam(wanted.group).gr_gid
     except KeyError as error:
-        raise AppendOnlyError(
-            f"{wanted.path} cannot be given to {wanted.owner}:{wanted.group}: {error.args[0]}."
-        ) from None
+        raise AppendOnlyError(f"{wanted.path} cannot be given to {wanted.owner}:{wanted.group}: {error.args[0]}.") from None
 
 
 def is_append_only(descriptor: int) -> bool:
@@ -184,32 +182,48 @@ def probe(directory: str) -> None:
         )
 
 
-def writers(path: str) -> list[str]:
-    """Return the processes that hold a file open for writing, as "NAME (pid N)"."""
+def processes() -> list[str]:
+    """Return the number of every process."""
+    return [pid for pid in os.listdir("/proc") if pid.isdigit()]
+
+
+def writers(path: str, appending: bool) -> list[str]:
+    """Return the processes that hold a file open for writing, with O_APPEND or without, as "NAME (pid N)"."""
     wanted = os.stat(path)
     found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
+    for pid in processes():
         try:
             for number in os.listdir(f"/proc/{pid}/fd"):
                 if not os.path.samestat(os.stat(f"/proc/{pid}/fd/{number}"), wanted):
                     continue
                 with open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii") as info:
                     opened = int(info.read().split("flags:")[1].split()[0], 8)
-                if opened & os.O_ACCMODE != os.O_RDONLY:
+                if opened & os.O_ACCMODE != os.O_RDONLY and (appending or not opened & os.O_APPEND):
                     with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as comm:
                         found.append(f"{comm.read().strip()} (pid {pid})")
                     break
         except (FileNotFoundError, ProcessLookupError):  # closed or ended in the meantime
             continue
+        except PermissionError:
+            raise AppendOnlyError(f"{path} cannot be made append-only: what process {pid} holds open cannot be seen, CAP_SYS_PTRACE is missing.") from None
     return found
 
 
 def refuse_busy(wanted: Wanted, before: State) -> None:
-    """Refuse to open the window without the flag, which a change of owner or mode needs, while somebody could use it."""
+    """Refuse what a process that holds the file open would spoil.
+
+    A change of owner or mode needs a window without the flag. What was opened without O_APPEND before the flag is set can
+    overwrite the file ever after.
+    """
     after = wanted_state(wanted)
-    if not before.get("append_only") or before == after:
+    if wanted.directory or before == ABSENT:
         return
-    busy = writers(wanted.path)
+    busy = writers(wanted.path, appending=before["append_only"])
+    if busy and not before["append_only"]:
+        raise AppendOnlyError(
+            f"{wanted.path} is held open for writing, without O_APPEND, by {', '.join(busy)}, which could overwrite it ever after: "
+            "stop that first and run again."
+        )
     if busy:
         raise AppendOnlyError(
             f"{wanted.path} is append-only with {before['owner']}:{before['group']} {before['mode']} instead of "
@@ -234,11 +248,13 @@ def apply(wanted: Wanted, before: State) -> None:
                 set_append_only(descriptor, False)
             os.fchown(descriptor, uid, gid)
             os.fchmod(descriptor, wanted.mode)
-        if not wanted.directory:
-            set_append_only(descriptor, True)
         os.fsync(descriptor)
     finally:
-        os.close(descriptor)
+        try:
+            if not wanted.directory:
+                set_append_only(descriptor, True)
+        finally:
+            os.close(descriptor)
 
 
 def ensure(directory: Wanted, files: list[Wanted], check_mode: bool) -> list[tuple[str, State, State]]:

@@ -17,8 +17,9 @@ description:
   - Before anything is made, the file system is asked, by trying it out, whether it takes the flag; one that does not
     is refused with its name. Files that have the flag already are proof enough.
   - Owner and mode of a file cannot be changed while it has the flag. The module lifts the flag for that moment, but
-    only if no process holds the file open for writing; otherwise it fails and names the processes, because what was
-    opened in that moment, or was not opened for appending, could overwrite the file ever after.
+    only if no process holds the file open for writing; otherwise it fails and names the processes. So it does where a
+    file without the flag is held open for writing but not for appending, because that process could overwrite the file
+    ever after.
   - A path that is a symbolic link, or a file that has a second name, is refused.
 attributes:
   check_mode:
@@ -94,7 +95,6 @@ import os
 import re
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.nous.vm.plugins.module_utils._append_only import AppendOnlyError, Wanted, ensure
 
 
@@ -118,9 +118,7 @@ def main() -> None:
         module.fail_json(msg=f'path is "{given["path"]}"; allowed is an absolute path, for example /var/log/nous.')
     for name in given["files"]:
         if name in ("", ".", "..") or "/" in name:
-            module.fail_json(
-                msg=f'files has "{name}"; allowed is the name of a file in {given["path"]}, for example audit.jsonl.'
-            )
+            module.fail_json(msg=f'files has "{name}"; allowed is the name of a file in {given["path"]}, for example audit.jsonl.')
 
     owner, group = given["owner"], given["group"]
     directory = Wanted(given["path"], owner, group, int(given["directory_mode"], 8), directory=True)
@@ -131,10 +129,7 @@ def main() -> None:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"{error.filename or given['path']}: {error.strerror}.")
-    diff = [
-        {"before_header": path, "after_header": path, "before": before, "after": after}
-        for path, before, after in changes
-    ]
+    diff = [{"before_header": path, "after_header": path, "before": before, "after": after} for path, before, after in changes]
     module.exit_json(changed=bool(changes), changed_paths=[path for path, _before, _after in changes], diff=diff)
 
 

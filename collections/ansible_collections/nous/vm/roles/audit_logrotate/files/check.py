@@ -44,7 +44,8 @@ def rows(path, config, seal, host):
 
     last = host.show(f"{unit}.service", "ActiveState", "Result", "ExecMainExitTimestamp")
     when = last.get("ExecMainExitTimestamp") or timer.get("LastTriggerUSec") or "not yet"
-    yield "last rotation", "ok" if last.get("Result") == "success" else "fail", f"{last.get('Result')}, {when}"
+    why = "" if last.get("Result") == "success" else f"; the reason is in journalctl --unit={unit}"
+    yield "last rotation", "fail" if why else "ok", f"{last.get('Result')}, {when}{why}"
 
     if last.get("ActiveState") == "activating":
         yield "archives", "unknown", "a rotation is at work"
@@ -54,18 +55,25 @@ def rows(path, config, seal, host):
     loose = [archive.name for archive in archives if not seal["inode_flags"](archive) & seal["IMMUTABLE"]]
     yield "archives", "fail" if loose else "ok", f"{len(archives)} immutable" if not loose else f"not immutable: {', '.join(loose)}"
     left = [str(place) for log in made.logs for place in (log.journal, log.segment) if place.exists()]
+    left += [f"{one} is frozen" for one in seal["frozen"](seal["cgroups_of"](made.units))]
     yield "rotation complete", "fail" if left else "ok", f"left over: {', '.join(left)}" if left else "nothing is left over"
 
 
 def held(config, seal, host):
-    """Return the row that says whether the service writes to the log, and not past it."""
+    """Return the row that says whether the service writes to the log, and not past it.
+
+    A service may open its log at its first record only, and no handler of its own tells whether it will: that is not red.
+    """
     running = seal["cgroups_of"]([unit for unit in config["units"] if host.show(unit, "ActiveState").get("ActiveState") == "active"])
     if not running:
         return "service holds its log", "unknown", f"none of {', '.join(config['units']) or 'no units'} runs"
-    for name in config["files"]:
-        log = Path(config["directory"], name)
-        cgroups = tuple(f"{cgroup}/" for cgroup in running.values())
-        holders = [one for one in seal["writers"](log) if f"{one.cgroup}/".startswith(cgroups)] if log.exists() else []
-        if not holders or not all(one.appends for one in holders):
-            return "service holds its log", "fail", f"{', '.join(running)} does not hold {log} open with O_APPEND"
+    cgroups = tuple(f"{cgroup}/" for cgroup in running.values())
+    logs = [Path(config["directory"], name) for name in config["files"]]
+    holders = {log: [one for one in seal["writers"](log) if f"{one.cgroup}/".startswith(cgroups)] for log in logs if log.exists()}
+    bad = [f"{log} by {one}" for log, found in holders.items() for one in found if not one.appends]
+    if bad:
+        return "service holds its log", "fail", f"held open without O_APPEND: {', '.join(bad)}"
+    idle = [str(log) for log in logs if not holders.get(log)]
+    if idle:
+        return "service holds its log", "unknown", f"{', '.join(running)} runs but does not hold {', '.join(idle)}: nothing written since its start"
     return "service holds its log", "ok", f"{', '.join(running)} with O_APPEND"
