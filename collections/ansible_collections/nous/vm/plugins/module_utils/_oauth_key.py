@@ -116,7 +116,9 @@ def ensure_key(spec: KeySpec, check_mode: bool) -> Outcome:
     """
     _judge_spec(spec, check_mode)
     try:
-        return _Run(spec, check_mode).ensure()
+        # A look comes first, so that what is refused is so before anything is changed.
+        outcome = _Run(spec, check_mode=True).ensure()
+        return outcome if check_mode else _Run(spec, check_mode=False).ensure()
     except OSError as error:
         raise KeyProblem(
             f"{spec.path} can be neither made nor read: {error.strerror}; put that right and run again."

@@ -468,11 +468,13 @@ class TestDirectories:
         self, spec: KeySpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         """Somebody lays a link there between our look and our mkdir."""
-        way = _oauth_key_files.missing_directories
+        way, calls = _oauth_key_files.missing_directories, []
 
         def late(directory: str, trusted: set[int]) -> list[str]:
             missing = way(directory, trusted)
-            (tmp_path / "etc").symlink_to(tmp_path)
+            calls.append(directory)
+            if len(calls) == 2:  # the first one only looks
+                (tmp_path / "etc").symlink_to(tmp_path)
             return missing
 
         monkeypatch.setattr(_oauth_key_files, "missing_directories", late)
@@ -483,11 +485,13 @@ class TestDirectories:
     def test_a_directory_that_another_run_makes_meanwhile_is_used(
         self, spec: KeySpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        way = _oauth_key_files.missing_directories
+        way, calls = _oauth_key_files.missing_directories, []
 
         def late(directory: str, trusted: set[int]) -> list[str]:
             missing = way(directory, trusted)
-            Path(directory).mkdir(parents=True, exist_ok=True)
+            calls.append(directory)
+            if len(calls) == 2:  # the first one only looks
+                Path(directory).mkdir(parents=True)
             return missing
 
         monkeypatch.setattr(_oauth_key_files, "missing_directories", late)
@@ -525,7 +529,7 @@ class TestDirectories:
         )
         ensure_key(spec, True)
         ensure_key(spec, False)
-        assert operations == [fcntl.LOCK_SH, fcntl.LOCK_EX]
+        assert operations == [fcntl.LOCK_SH, fcntl.LOCK_SH, fcntl.LOCK_EX]
 
     def test_no_locks(self, spec: KeySpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         def flock(_descriptor: int, _operation: int) -> None:

@@ -102,11 +102,11 @@ def old(made: Set) -> Set:
 def interrupted(old: Set, monkeypatch: pytest.MonkeyPatch) -> Set:
     """A rotation that got as far as publishing."""
 
-    def killed(_self: object) -> None:
+    def killed(_self: object, _other: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(_oauth_key._Run, "activate", killed)
+        patch.setattr(_oauth_key.Name, "move_onto", killed)
         with pytest.raises(KeyboardInterrupt):
             old.begin()
     assert old.next.exists()
@@ -254,6 +254,12 @@ class TestPublish:
     def test_a_detour(self, spec: KeySpec) -> None:
         with pytest.raises(KeyProblem, match="jwks_path is jwks.json; .* for example /etc/nous/jwks.json"):
             ensure_key(dataclasses.replace(spec, jwks_path="jwks.json"), False)
+
+    def test_nothing_is_made_before_all_is_judged(self, made: Set, tmp_path: Path) -> None:
+        made.path.write_bytes(b"")
+        with pytest.raises(KeyProblem, match="holds no key in PEM"):
+            made.run(jwks_path=str(tmp_path / "www/jwks.json"))
+        assert not (tmp_path / "www").exists()
 
     def test_in_a_directory_where_others_could_swap_it(self, made: Set, tmp_path: Path) -> None:
         (tmp_path / "open").mkdir()

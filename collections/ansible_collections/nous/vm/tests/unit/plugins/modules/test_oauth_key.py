@@ -146,7 +146,8 @@ def test_nothing_private_is_printed(run, info, published: dict[str, str], tmp_pa
 
     def loud(**arguments: Any) -> None:
         printed.append(run(_ansible_verbosity=5, _ansible_diff=True, **published, **arguments)[2])
-        secrets.append("".join(path.read_text(encoding="ascii").splitlines()[1:-1]))
+        if path.exists():
+            secrets.append("".join(path.read_text(encoding="ascii").splitlines()[1:-1]))
 
     loud()
     path.chmod(0o644)
@@ -161,7 +162,7 @@ def test_nothing_private_is_printed(run, info, published: dict[str, str], tmp_pa
     loud()
     printed.append(json.dumps([info(path, tmp_path / "jwks.json")]))
     assert ['"failed": true' in text for text in printed] == [False] * 4 + [True] * 4
-    assert len(set(secrets)) == 4
+    assert len(set(secrets)) == 3
     for text in printed:
         assert "BEGIN" not in text
         assert "hidden-too" not in text
