@@ -194,9 +194,13 @@ def parse_jwks(text: bytes) -> list[Jwk]:
     kids = [key.get("kid") for key in keys]
     if not all(isinstance(kid, str) for kid in kids) or len(set(kids)) < len(kids):
         raise KeyProblem(f"holds keys that no kid of their own tells apart; {advice}")
-    if not all(type(end := key.get("exp", 0)) is int and 0 <= end <= YEAR_9999 for key in keys):
+    if not all(_is_time(key.get("exp", 0)) for key in keys):
         raise KeyProblem(f"holds a key with an exp that is no time in seconds; {advice}")
     return keys
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= YEAR_9999
 
 
 def render_jwks(keys: list[Jwk]) -> bytes:

@@ -31,19 +31,20 @@ P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 examples = settings(deadline=None, database=None)  # how long one takes says nothing on a shared machine
 
+
+@functools.cache
+def rsa_key(bits: int) -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, bits)
+
+
 ed25519_keys = st.binary(min_size=32, max_size=32).map(ed25519.Ed25519PrivateKey.from_private_bytes)
 p256_keys = st.integers(1, P256_ORDER - 1).map(lambda scalar: ec.derive_private_key(scalar, ec.SECP256R1()))
-rsa_keys = st.sampled_from([2048, 2056, 3072]).map(lambda bits: rsa_key(bits))
+rsa_keys = st.sampled_from([2048, 2056, 3072]).map(rsa_key)
 dicts = st.dictionaries(st.sampled_from(["keys", "kid", "exp", "d", "kty"]), st.integers() | st.text(max_size=5))
 leaves = st.none() | st.booleans() | st.floats() | st.text(max_size=5)
 documents = st.recursive(leaves, lambda each: st.lists(each) | dicts)
 keys = st.one_of(ed25519_keys, p256_keys, rsa_keys)
 DAYS = st.integers(0, 400)
-
-
-@functools.cache
-def rsa_key(bits: int) -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(65537, bits)
 
 
 def pem(key) -> bytes:
