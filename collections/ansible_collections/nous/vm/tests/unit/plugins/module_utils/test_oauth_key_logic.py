@@ -271,7 +271,7 @@ class TestExistingKey:
         self.refused(spec, "signing.pem holds a key that is corrupt")
 
     def test_one_bit_flipped(self, spec: KeySpec, key: Path) -> None:
-        key.write_bytes(key.read_bytes().replace(b"MC4CAQ", b"MC4CAR"))
+        key.write_bytes(key.read_bytes().replace(b"K2Vw", b"K2V4"))
         self.refused(spec, "signing.pem holds a key that is corrupt")
 
     def test_encrypted(self, spec: KeySpec, key: Path) -> None:
