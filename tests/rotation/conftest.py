@@ -1,4 +1,7 @@
-"""What the rotation tests stand on: the seal program as a module, and a host with systemd that the role is applied to."""
+"""What the rotation tests stand on: the seal program as a module, and hosts with systemd that the role is applied to.
+
+The short form runs on every platform in NOUS_VM_TEST_PLATFORMS; NOUS_VM_ROTATION=full runs all of it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ import pytest
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 PROGRAM = REPOSITORY / "collections/ansible_collections/nous/vm/roles/audit_logrotate/files/nous-vm-seal"
-IMAGE = os.environ.get("NOUS_VM_TEST_IMAGE", "nous-vm-host:debian-13-packages")
+PLATFORMS = os.environ.get("NOUS_VM_TEST_PLATFORMS", "debian-13 debian-testing").split()
+FULL = os.environ.get("NOUS_VM_ROTATION") == "full"
 FLAGS = [
     *("--cap-add", "SYS_ADMIN", "--cap-add", "LINUX_IMMUTABLE", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_PTRACE"),
     *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--cgroupns=private"),
@@ -23,10 +27,11 @@ FLAGS = [
 ]
 NAME = "rotation-test"
 DIRECTORY = f"/var/log/{NAME}"
-LOG = f"{DIRECTORY}/audit.jsonl"
+LOG, SECOND = f"{DIRECTORY}/audit.jsonl", f"{DIRECTORY}/second.jsonl"
 ROTATE = f"audit-logrotate-{NAME}.service"
-WRITER = f"{NAME}-writer.service"
+WRITER, OTHER = f"{NAME}-writer.service", f"{NAME}-other.service"
 TOOLS = f"/usr/local/lib/{NAME}"
+KEEP = 400
 
 
 def load_seal() -> types.ModuleType:
@@ -57,11 +62,19 @@ def seal() -> types.ModuleType:
     return module
 
 
-class Host:
-    """A container with systemd as its first process."""
+@pytest.fixture(scope="session")
+def full() -> bool:
+    return FULL
 
-    def __init__(self, container: str) -> None:
-        self.container = container
+
+class Host:
+    """A container with systemd as its first process, with the role applied for NAME and its two logs."""
+
+    log, second, directory, rotation, writer, other = LOG, SECOND, DIRECTORY, ROTATE, WRITER, OTHER
+
+    def __init__(self, platform: str) -> None:
+        self.container = f"nous-vm-{NAME}-{platform}-{os.getpid()}"
+        self.image = f"nous-vm-host:{platform}-packages"
 
     def run(self, *argv: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         command = ["docker", "exec", "--interactive", self.container, *argv]
@@ -72,19 +85,25 @@ class Host:
     def out(self, *argv: str) -> str:
         return self.run(*argv).stdout.strip()
 
+    def sh(self, script: str, check: bool = True) -> str:
+        return self.run("sh", "-eu", "-c", script, check=check).stdout.strip()
+
     def put(self, path: str, content: str) -> None:
         self.run("sh", "-c", 'mkdir -p "$(dirname "$1")" && cat > "$1"', "-", path, stdin=content)
 
-    def unit(self, name: str, content: str) -> None:
-        self.put(f"/run/systemd/system/{name}", content)
-        self.run("systemctl", "daemon-reload")
+    def python(self, tool: str, *arguments: str) -> str:
+        return self.out("python3", f"{TOOLS}/{tool}", *arguments)
 
-    def drop(self, name: str) -> None:
-        self.run("rm", "-rf", f"/run/systemd/system/{name}")
-        self.run("systemctl", "daemon-reload")
+    def start(self) -> None:
+        """Switch it on: the first time, or after a crash."""
+        existing = subprocess.run(["docker", "start", self.container], capture_output=True, check=False).returncode == 0
+        if not existing:
+            subprocess.run(["docker", "run", "--detach", "--name", self.container, *FLAGS, self.image], check=True, capture_output=True)
+        self.sh(f"until systemctl is-system-running --wait 2>&1 | grep -Eqx 'running|degraded'; do sleep 0.1; done; mkdir -p /run/{NAME}")
 
-    def show(self, unit: str, name: str) -> str:
-        return self.out("systemctl", "show", "--value", f"--property={name}", unit)
+    def crash(self) -> None:
+        """Take its power away; what was written and not synced stays in the page cache."""
+        subprocess.run(["docker", "kill", self.container], check=True, capture_output=True)
 
     def rotate(self) -> bool:
         """Run one rotation as its timer would; tell whether it succeeded."""
@@ -92,79 +111,111 @@ class Host:
 
     def said(self) -> str:
         """Return what the last rotation said."""
-        return self.out("journalctl", "--output=cat", f"_SYSTEMD_INVOCATION_ID={self.show(ROTATE, 'InvocationID')}")
+        return self.sh(f"journalctl --output=cat _SYSTEMD_INVOCATION_ID=$(systemctl show --value --property=InvocationID {ROTATE})")
 
-    def append_only(self, path: str = LOG) -> bool:
-        return "a" in self.out("lsattr", path).split()[0]
-
-    def frozen(self) -> bool:
-        return self.show(WRITER, "FreezerState") != "running"
+    def drive(self, **asked: object) -> dict[str, list[str]]:
+        """Let the host rotate, and kill, again and again by itself."""
+        return json.loads(self.python("drive.py", json.dumps(asked)))
 
     def archives(self) -> dict[str, str]:
-        """Return inode and attributes of every archive by its name."""
-        listed = self.out("sh", "-c", f"cd {DIRECTORY} && for file in audit.jsonl.*; do stat -c '%n %i %s %U:%G %a' $file; done 2>&1 || true")
-        return {line.split()[0]: line.partition(" ")[2] for line in listed.splitlines() if "cannot stat" not in line}
+        """Return inode, size, owner, mode and flags of every archive by its name."""
+        listed = self.sh(
+            f'cd {DIRECTORY}; for f in *.jsonl.*; do [ -e "$f" ] && echo "$(stat -c "%n %i %s %U:%G %a" $f) $(lsattr $f | cut -c5,6)"; done || true'
+        )
+        return {line.split()[0]: line.partition(" ")[2] for line in listed.splitlines()}
 
-    def walk(self) -> dict[str, int]:
+    def begin(self, rate: int = 1000, how: str = "") -> None:
+        """Empty the logs, remove the archives, and let a service write that opened its log once."""
+        self.stop()
+        self.sh(
+            f"cd {DIRECTORY}; chattr -f -i -a *.jsonl* || true; rm -rf *.jsonl.* .segment; : > {LOG}; : > {SECOND}; chattr +a *.jsonl"
+            f"; rm -f /run/{NAME}/*; sed -i 's|\\(ExecStart=.* {LOG}\\).*|\\1 {rate} {how}|' /etc/systemd/system/{WRITER}; systemctl daemon-reload"
+            f"; systemctl start {WRITER}; until [ $(stat -c %s {LOG}) -gt 10000 ]; do sleep 0.1; done"
+        )
+
+    def stop(self) -> None:
+        self.sh(f"systemctl stop {WRITER} {OTHER}")
+
+    def walk(self, log: str = LOG) -> dict[str, int]:
         """Follow the chain through all archives and the log, by a program that knows nothing of the rotation."""
-        return json.loads(self.out("python3", f"{TOOLS}/walk.py", LOG))
+        return json.loads(self.python("walk.py", log))
+
+    def assert_whole(self, log: str = LOG, unit: str = WRITER) -> dict[str, int]:
+        """Nothing is lost, doubled, torn or out of order, from the first line to the last that the service says it wrote."""
+        self.run("systemctl", "stop", unit)
+        found = self.walk(log)
+        wrote = self.sh(f"journalctl --output=cat --unit={unit} --grep='^wrote up to' --lines=1")
+        assert {key: found[key] for key in ("lost", "doubled", "torn", "unchained")} == {"lost": 0, "doubled": 0, "torn": 0, "unchained": 0}
+        assert wrote == f"wrote up to {found['last']}"
+        assert found["lines"] == found["last"] + 1
+        return found
 
 
 def play(host: Host, **variables: object) -> subprocess.CompletedProcess[str]:
     """Apply the role to the host."""
     playbook = "- {hosts: all, gather_facts: false, roles: [nous.vm.audit_logrotate]}\n"
-    inventory = f"{host.container},"
     how = {
         "ansible_connection": "community.docker.docker",
         "ansible_python_interpreter": "/usr/bin/python3",
         "audit_logrotate_name": NAME,
         "audit_logrotate_directory": DIRECTORY,
+        "audit_logrotate_files": ["audit.jsonl", "second.jsonl"],
         "audit_logrotate_anchors": ["anchors.jsonl"],
-        "audit_logrotate_units": [WRITER, f"{NAME}-absent.service"],
+        "audit_logrotate_units": [WRITER, OTHER, f"{NAME}-absent.service"],
         "audit_logrotate_group": NAME,
+        "audit_logrotate_keep": KEEP,
     }
-    command = ["ansible-playbook", "--inventory", inventory, "--extra-vars", json.dumps(how | variables), "/dev/stdin"]
+    command = ["ansible-playbook", "--inventory", f"{host.container},", "--extra-vars", json.dumps(how | variables), "/dev/stdin"]
     return subprocess.run(command, cwd=REPOSITORY, input=playbook, capture_output=True, text=True, check=False)
 
 
-@pytest.fixture(scope="session")
-def host() -> Iterator[Host]:
-    """A host with the role applied: NOUS_VM_TEST_HOST if it is set, else a container of its own."""
-    given = os.environ.get("NOUS_VM_TEST_HOST")
-    container = given or f"nous-vm-{NAME}-{os.getpid()}"
-    host = Host(container)
-    if not given:
-        subprocess.run(["docker", "run", "--detach", "--rm", "--name", container, *FLAGS, IMAGE], check=True, capture_output=True)
+def service(log: str) -> str:
+    return f"""[Unit]
+StartLimitIntervalSec=0
+[Service]
+ExecStart=/usr/bin/python3 {TOOLS}/writer.py {log} 1000
+DynamicUser=yes
+SupplementaryGroups={NAME}
+ReadWritePaths={DIRECTORY}
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def traced() -> str:
+    """Every command of the rotation, as the role laid it down, but under trace.py, which may kill it."""
+    seal, config = "/usr/bin/python3 -I /usr/local/sbin/nous-vm-seal", f"/etc/nous-vm/audit/{NAME}"
+    under = f"/usr/bin/python3 {TOOLS}/trace.py"
+    logrotate = f"/usr/sbin/logrotate --force --state /var/lib/audit-logrotate-{NAME}/state {config}.logrotate"
+    return f"""[Unit]
+StartLimitIntervalSec=0
+[Service]
+ExecStart=
+ExecStart={under} seal -- {seal} seal --config {config}.json
+ExecStart={under} release -- {seal} release --config {config}.json
+ExecStart={under} logrotate -- {logrotate}
+SystemCallFilter=@debug
+ReadWritePaths=/run/{NAME}
+"""
+
+
+@pytest.fixture(scope="session", params=PLATFORMS)
+def host(request: pytest.FixtureRequest) -> Iterator[Host]:
+    """A host with the role applied, two services that write, and the tools of these tests."""
+    host = Host(request.param)
     try:
-        host.run("systemctl", "is-system-running", "--wait", check=False)
+        host.start()
         done = play(host)
         assert done.returncode == 0, done.stdout + done.stderr
-        for tool in ("writer.py", "walk.py", "kill_at.py"):
+        for tool in ("writer.py", "walk.py", "trace.py", "drive.py", "hostile.py"):
             host.put(f"{TOOLS}/{tool}", (HERE / tool).read_text(encoding="utf-8"))
+        host.put(f"/etc/systemd/system/{WRITER}", service(LOG))
+        host.put(f"/etc/systemd/system/{OTHER}", service(SECOND))
+        laid = host.sh(f"grep ^ExecStart= /etc/systemd/system/{ROTATE}").splitlines()
+        for line in laid:  # the drop-in says the same, but under trace.py
+            assert line.removeprefix("ExecStart=") in traced(), f"the role lays down {line}: make traced() say so too"
+        host.put(f"/etc/systemd/system/{ROTATE}.d/traced.conf", traced())
+        host.run("systemctl", "daemon-reload")
         yield host
     finally:
-        if given:
-            clean(host)
-        else:
-            subprocess.run(["docker", "rm", "--force", container], check=True, capture_output=True)
-
-
-def clean(host: Host) -> None:
-    """Leave a host that is not ours as it was."""
-    units = f"audit-logrotate-{NAME}"
-    host.run("systemctl", "disable", "--now", f"{units}.timer", f"{units}-recover.service", check=False)
-    host.run("systemctl", "stop", WRITER, check=False)
-    host.run("chattr", "-R", "-a", "-i", DIRECTORY, check=False)
-    host.run("sh", "-c", f"rm -rf {DIRECTORY} {TOOLS} /var/lib/{units} /etc/nous-vm/audit/{NAME}.* /etc/systemd/system/{units}*")
-    host.run("sh", "-c", f"rm -rf /run/systemd/system/{NAME}* /run/systemd/system/{units}*; systemctl daemon-reload; groupdel {NAME}")
-
-
-@pytest.fixture
-def writer(host: Host) -> Iterator[Host]:
-    """A service that opened the log once and writes numbered, chained lines to it; it goes on from the log's last line."""
-    content = f"[Service]\nExecStart=/usr/bin/python3 {TOOLS}/writer.py {LOG} 1000\nDynamicUser=yes\nGroup={NAME}\nSupplementaryGroups={NAME}\n"
-    host.unit(WRITER, content + f"ReadWritePaths={DIRECTORY}\n")
-    host.run("systemctl", "start", WRITER)
-    yield host
-    host.run("systemctl", "stop", WRITER)
-    host.drop(WRITER)
+        subprocess.run(["docker", "rm", "--force", host.container], check=True, capture_output=True)

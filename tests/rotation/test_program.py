@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import subprocess
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,9 +118,9 @@ def test_killed_at_any_step_nothing_is_lost_or_doubled(seal: types.ModuleType, d
 
 
 @pytest.mark.parametrize("content", LOGS.values(), ids=LOGS.keys())
-def test_recovery_can_be_killed_too(seal: types.ModuleType, directory: Path, content: bytes) -> None:
-    for at in range(12):
-        for then in range(8):
+def test_recovery_can_be_killed_too(seal: types.ModuleType, directory: Path, content: bytes, full: bool) -> None:
+    for at in range(3, 12, 1 if full else 2):
+        for then in range(0, 8, 1 if full else 3):
             log = make(directory, seal, content)
             inode = log.stat().st_ino
             killed(seal, directory, "seal", at)
@@ -192,6 +194,52 @@ def test_archives_are_released_and_protected_again(seal: types.ModuleType, direc
     assert not seal.inode_flags(directory / "log.old") & seal.IMMUTABLE
     assert run(seal, directory, "release") == 0
     assert not any(seal.inode_flags(archive) & seal.IMMUTABLE for archive in archives)
+
+
+@pytest.mark.parametrize("end", [0, 5, 40, None], ids=lambda end: f"to byte {end}")
+def test_what_a_killed_logrotate_compressed_by_half_is_removed(seal: types.ModuleType, directory: Path, end: int | None) -> None:
+    make(directory, seal, LINES)
+    (directory / "log.1").write_bytes(LINES)
+    (directory / "log.1.gz").write_bytes(gzip.compress(LINES)[:end])
+    assert run(seal, directory, "recover") == 0
+    assert (directory / "log.1").read_bytes() == LINES
+    assert not (directory / "log.1.gz").exists()
+
+
+def test_two_archives_of_one_number_that_differ_are_both_kept(seal: types.ModuleType, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(directory, seal, LINES)
+    (directory / "log.1").write_bytes(LINES)
+    (directory / "log.1.gz").write_bytes(gzip.compress(b"other\n"))
+    assert run(seal, directory, "seal") == 1
+    assert "holds other records than" in capsys.readouterr().err
+    assert (directory / "log.1.gz").exists()
+    assert whole(directory) == LINES
+
+
+def test_all_logs_of_a_directory_are_sealed_in_one_pause(seal: types.ModuleType, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(directory, seal, LINES)
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | {"files": ["log", "two"]}))
+    (directory / "two").write_bytes(LINES)
+    assert run(seal, directory, "seal") == 0
+    assert [(directory / ".segment" / name).read_bytes() + (directory / name).read_bytes() for name in ("log", "two")] == [LINES, LINES]
+    assert capsys.readouterr().out.count("pause: ") == 1
+
+
+def test_who_could_open_the_log_meanwhile_is_named_and_nothing_changes(seal: types.ModuleType, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A process of the group that holds nothing open could open the log in the moment in which it can be overwritten."""
+    log = make(directory, seal, LINES)
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | {"group": "daemon", "mode": "0660"}))
+    stranger = subprocess.Popen(["sleep", "60"], user="nobody", group="nogroup", extra_groups=["daemon"])
+    try:
+        assert run(seal, directory, "seal") == 1
+        assert f"could be opened by sleep (pid {stranger.pid}) outside the units, of root:daemon" in capsys.readouterr().err
+        assert log.read_bytes() == LINES
+    finally:
+        stranger.kill()
+        stranger.wait()
+    assert run(seal, directory, "seal") == 0
 
 
 def test_status_names_what_is_wrong(seal: types.ModuleType, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,12 @@
-"""Write numbered, chained lines to a log that is opened once: writer.py LOG LINES_A_SECOND (0: as fast as it goes)."""
+"""Write numbered, chained lines to a log that is opened once: writer.py LOG LINES_A_SECOND [watched].
+
+0 lines a second: as fast as it goes. watched: through Python's WatchedFileHandler, as the server does.
+"""
 
 import hashlib
 import json
+import logging
+import logging.handlers
 import os
 import signal
 import sys
@@ -22,10 +27,21 @@ with open(log, "rb") as file:
 number = json.loads(lines[-1])["number"] + 1 if lines else 0
 previous = hashlib.sha256(lines[-1]).hexdigest() if lines else "0" * 64
 
-descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
+if sys.argv[3:] == ["watched"]:
+    handler = logging.handlers.WatchedFileHandler(log)
+
+    def write(line):
+        handler.emit(logging.makeLogRecord({"msg": line.decode()}))
+else:
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
+
+    def write(line):
+        assert os.write(descriptor, line + b"\n") == len(line) + 1
+
+
 while not stopped:
     line = json.dumps({"number": number, "previous": previous, "text": "x" * (number % 97)}).encode()
-    assert os.write(descriptor, line + b"\n") == len(line) + 1
+    write(line)
     number, previous = number + 1, hashlib.sha256(line).hexdigest()
     if rate:
         time.sleep(1 / rate)

@@ -1,0 +1,140 @@
+"""Killed without warning at every system call that changes a file, at random times, and with the whole host: nothing is lost."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+Host = Any
+NONE: list[str] = []
+SEED = 4
+
+
+def positions(full: bool, every: int, start: int = 0) -> list[int]:
+    """Where to kill: everywhere, or here and there; far beyond the last call, where drive.py ends by itself."""
+    return list(range(start, 500, 1 if full else every))
+
+
+@pytest.mark.parametrize(("label", "every", "least"), [("seal", 9, 50), ("logrotate", 8, 30)])
+def test_killed_at_every_call_that_changes_a_file(host: Host, full: bool, label: str, every: int, least: int) -> None:
+    host.begin()
+    assert host.drive(rotations=2)["wrong"] == NONE
+    done = host.drive(kill=label, at=positions(full, every))
+    assert done["wrong"] == NONE
+    assert len(done["kills"]) >= (least if full else 4), done["kills"]
+    host.assert_whole()
+
+
+def test_killed_at_any_time(host: Host, full: bool) -> None:
+    host.begin(rate=0)
+    assert host.drive(rotations=1)["wrong"] == NONE
+    chance = random.Random(SEED)
+    done = host.drive(kill="unit", after=[chance.uniform(0, 0.8) for _number in range(150 if full else 5)])
+    assert done["wrong"] == NONE
+    assert len(done["kills"]) >= (100 if full else 2)
+    host.assert_whole()
+
+
+def held(host: Host, label: str, at: int) -> str:
+    """Begin a rotation and hold it at a call; return which, or nothing if there is none."""
+    host.put("/run/rotation-test/plan", f"{label} hold {at}\n")
+    log = f"/run/rotation-test/{label}.log"
+    host.sh(f"rm -f {log}; systemctl start --no-block {host.rotation}")
+    return host.sh(
+        f"while :; do grep ^held {log} 2>/dev/null && break; [ $(systemctl is-active {host.rotation}) = activating ] || break; sleep 0.02; done || true"
+    )
+
+
+def calls(host: Host, label: str) -> list[str]:
+    """Return the calls of one rotation."""
+    host.put("/run/rotation-test/plan", f"{label} log 0\n")
+    assert host.rotate(), host.said()
+    host.sh("rm /run/rotation-test/plan")
+    return host.out("cat", f"/run/rotation-test/{label}.log").splitlines()
+
+
+def test_the_host_goes_down_in_the_middle(host: Host, full: bool) -> None:
+    """With the service enabled: it starts only after recovery, and goes on with the chain."""
+    host.begin()
+    host.run("systemctl", "enable", host.writer)
+    assert host.drive(rotations=2)["wrong"] == NONE
+    points = {label: calls(host, label) for label in ("seal", "logrotate")}
+    places = [(label, at) for label, made in points.items() for at in range(2 * len(made))]
+    if not full:
+        wanted = [("seal", "write " + host.log, 0), ("seal", "ftruncate " + host.log, 1), ("logrotate", "unlink " + host.log + ".1", 0)]
+        places = [(label, 2 * points[label].index(call) + after) for label, call, after in wanted]
+    for label, at in places:
+        where = held(host, label, at)
+        assert where.startswith(f"held at {at}"), (label, at, where)
+        host.crash()
+        host.start()
+        assert (
+            host.sh(f"systemctl show --property=Result --value audit-logrotate-rotation-test-recover.service; systemctl is-active {host.writer}")
+            == "success\nactive"
+        )
+        assert host.drive(rotations=1)["wrong"] == NONE, (label, where)
+    host.run("systemctl", "disable", host.writer)
+    host.assert_whole()
+
+
+def test_a_restart_of_the_frozen_service_waits_and_loses_nothing(host: Host) -> None:
+    """Held in the middle of the cut, as if the program hung; whoever restarts the service meanwhile gets it, whole."""
+    host.begin()
+    assert host.drive(rotations=1)["wrong"] == NONE
+    at = 2 * calls(host, "seal").index(f"write {host.log}") + 1
+    assert held(host, "seal", at)
+    assert host.sh(f"systemctl show --property=FreezerState --value {host.writer}") == "frozen"
+    host.run("systemctl", "restart", "--no-block", host.writer)
+    host.run("systemctl", "kill", "--signal=SIGKILL", host.rotation)
+    host.sh(f"while [ $(systemctl is-active {host.rotation}) != failed ]; do sleep 0.05; done; rm /run/rotation-test/plan")
+    host.sh(f'until systemctl is-active --quiet {host.writer} && [ -z "$(systemctl list-jobs --no-legend {host.writer})" ]; do sleep 0.1; done')
+    assert host.drive(rotations=1)["wrong"] == NONE
+    host.assert_whole()
+
+
+def test_a_freeze_ends_by_itself(host: Host, full: bool) -> None:
+    """Nothing of the rotation lives any more, not even its ExecStopPost=: systemd thaws the units after half a minute."""
+    if not full:
+        pytest.skip("waits for half a minute: make rotation-full")
+    host.begin()
+    assert host.drive(rotations=1)["wrong"] == NONE
+    at = 2 * calls(host, "seal").index(f"write {host.log}") + 1
+    assert held(host, "seal", at)
+    host.sh("timeout 45 sh -c 'until [ $(systemctl show --property=FreezerState --value %s) = running ]; do sleep 0.2; done'" % host.writer)
+    host.sh("sleep 1")  # it writes on, before the rotation knows
+    host.run("systemctl", "kill", "--signal=SIGKILL", host.rotation)
+    host.sh(f"while [ $(systemctl is-active {host.rotation}) != failed ]; do sleep 0.05; done; rm /run/rotation-test/plan")
+    assert host.drive(rotations=1)["wrong"] == NONE
+    host.assert_whole()
+
+
+ORDER = [
+    "fsync {segment}.partial",
+    "fsync {segment}.kept.new",
+    "rename {segment}.kept.new {segment}.kept",
+    "fsync {segment}.journal.new",
+    "rename {segment}.journal.new {segment}.journal",
+    "fsync {directory}/.segment",
+    "ioctl {log}",
+    "write {log}",
+    "ftruncate {log}",
+    "fsync {log}",
+    "ioctl {log}",
+    "rename {segment}.partial {segment}",
+    "fsync {directory}/.segment",
+    "unlink {segment}.journal",
+    "unlink {segment}.kept",
+]
+
+
+def test_everything_is_on_disk_before_the_log_is_touched(host: Host) -> None:
+    """The order of write, fsync, rename and fsync of the directory, as the kernel was asked."""
+    host.begin()
+    names = {"log": host.log, "directory": host.directory, "segment": f"{host.directory}/.segment/audit.jsonl"}
+    seen = [call for call in calls(host, "seal") if call.split()[0] in ("fsync", "rename", "ioctl", "ftruncate", "unlink") or call == f"write {host.log}"]
+    assert seen == [line.format(**names) for line in ORDER]
+    seen = calls(host, "logrotate")
+    if (packed := f"fsync {host.log}.1.gz") in seen:
+        assert seen.index(packed) < seen.index(f"unlink {host.log}.1")

@@ -1,0 +1,108 @@
+"""Run a command and write down every system call of it that changes a file, with its path; on request kill it at one of them.
+
+trace.py LABEL -- COMMAND...
+
+/run/rotation-test/plan says "LABEL kill N" or "LABEL hold N" or "LABEL log 0"; for another label the command simply runs. N counts
+up from 0: 2k is just before the call number k, 2k + 1 just after it. "hold" stops there until somebody ends it. What happened is in
+/run/rotation-test/LABEL.log, one line a call; where a kill or a hold took place, that is its last line.
+"""
+
+import ctypes
+import os
+import platform
+import signal
+import stat
+import struct
+import sys
+from pathlib import Path
+
+PLACE = Path("/run/rotation-test")
+TRACEME, SYSCALL, SETOPTIONS, GET_SYSCALL_INFO = 0, 24, 0x4200, 0x420E
+SYSGOOD, EXITKILL = 1, 0x100000
+ENTRY, EXIT = 1, 2
+SETFLAGS = 0x40086602
+CREATE = os.O_CREAT | os.O_TRUNC
+# Which of its arguments is a descriptor, and which a path.
+BY_DESCRIPTOR = {1: "write", 18: "pwrite64", 74: "fsync", 75: "fdatasync", 77: "ftruncate", 91: "fchmod", 93: "fchown", 16: "ioctl", 40: "sendfile"}
+BY_PATH = {82: ("rename", 0, 1), 83: ("mkdir", 0), 87: ("unlink", 0), 90: ("chmod", 0), 92: ("chown", 0), 2: ("open", 0)}
+BY_PATH |= {257: ("openat", 1), 260: ("fchownat", 1), 263: ("unlinkat", 1), 264: ("renameat", 1, 3), 268: ("fchmodat", 1)}
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def ptrace(request: int, pid: int, address: int = 0, data: "int | ctypes.Array[ctypes.c_char]" = 0) -> int:
+    result = libc.ptrace(request, pid, ctypes.c_void_p(address), data if isinstance(data, ctypes.Array) else ctypes.c_void_p(data))
+    if result < 0:
+        raise OSError(ctypes.get_errno(), f"ptrace {request}")
+    return result
+
+
+def text_at(pid: int, address: int) -> str:
+    with open(f"/proc/{pid}/mem", "rb") as memory:
+        memory.seek(address)
+        return memory.read1(4096).split(b"\0")[0].decode()
+
+
+def changes_a_file(pid: int, number: int, arguments: tuple[int, ...]) -> str:
+    """Return what a system call is about to do to a file, or nothing."""
+    if number in BY_DESCRIPTOR:
+        name, path = BY_DESCRIPTOR[number], f"/proc/{pid}/fd/{arguments[0]}"
+        if name == "ioctl" and arguments[1] & 0xFFFFFFFF != SETFLAGS:
+            return ""
+        try:
+            kind = os.stat(path).st_mode
+        except OSError:
+            return ""
+        return f"{name} {os.readlink(path)}" if stat.S_ISREG(kind) or stat.S_ISDIR(kind) else ""
+    if number in BY_PATH:
+        name, *which = BY_PATH[number]
+        if name in ("open", "openat") and not arguments[which[0] + 1] & CREATE:
+            return ""
+        paths = [text_at(pid, arguments[index]) for index in which]
+        # logrotate tries to rename every archive that there could be.
+        return f"{name} {' '.join(paths)}" if os.path.lexists(paths[0]) or name in ("open", "openat", "mkdir") else ""
+    return ""
+
+
+def run(command: list[str], log: Path, action: str, wanted: int) -> int:
+    pid = os.fork()
+    if pid == 0:
+        ptrace(TRACEME, 0)
+        os.execvp(command[0], command)
+    os.waitpid(pid, 0)
+    ptrace(SETOPTIONS, pid, 0, SYSGOOD | EXITKILL)
+    info = ctypes.create_string_buffer(88)
+    said, position, forward = "", 0, 0
+    with open(log, "w", buffering=1, encoding="utf-8") as out:
+        while True:
+            ptrace(SYSCALL, pid, 0, forward)
+            _pid, status = os.waitpid(pid, 0)
+            if not os.WIFSTOPPED(status):
+                return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+            forward = 0 if os.WSTOPSIG(status) == signal.SIGTRAP | 0x80 else os.WSTOPSIG(status)
+            if forward:
+                continue
+            ptrace(GET_SYSCALL_INFO, pid, len(info), info)
+            if info.raw[0] == ENTRY:
+                said = changes_a_file(pid, struct.unpack_from("Q", info.raw, 24)[0], struct.unpack_from("6Q", info.raw, 32))
+            elif info.raw[0] == EXIT and said:
+                out.write(f"{said}\n")
+            here = bool(said) and info.raw[0] in (ENTRY, EXIT)
+            if here and position == wanted and action == "kill":
+                out.write(f"killed at {position}, {'before' if info.raw[0] == ENTRY else 'after'} {said}\n")
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                return 137
+            if here and position == wanted and action == "hold":
+                out.write(f"held at {position}, {'before' if info.raw[0] == ENTRY else 'after'} {said}\n")
+                signal.pause()
+            position += here
+
+
+label, command = sys.argv[1], sys.argv[3:]
+plan = PLACE / "plan"
+planned, action, wanted = plan.read_text(encoding="utf-8").split() if plan.exists() else ("", "", "0")
+if planned != label:
+    os.execvp(command[0], command)
+if platform.machine() != "x86_64":
+    sys.exit(f"trace.py knows the system calls of x86_64, not of {platform.machine()}")
+sys.exit(run(command, PLACE / f"{label}.log", action, int(wanted)))
