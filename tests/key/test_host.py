@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -42,19 +43,40 @@ class Host:
         return done.stdout + done.stderr
 
 
-@pytest.fixture(scope="module")
-def host() -> Iterator[Host]:
-    container = f"nous-vm-key-test-{os.getpid()}"
-    subprocess.run(["docker", "run", "--detach", "--rm", "--name", container, *FLAGS, IMAGE], check=True, capture_output=True)
+@contextlib.contextmanager
+def running(image: str) -> Iterator[Host]:
+    container = f"nous-vm-key-test-{os.getpid()}-{image.rpartition(':')[2]}"
+    subprocess.run(["docker", "run", "--detach", "--rm", "--name", container, *FLAGS, image], check=True, capture_output=True)
     try:
         host = Host(container)
         # Until its bus is there, systemctl cannot wait.
         wait = "until [ -S /run/dbus/system_bus_socket ]; do sleep 0.1; done; systemctl is-system-running --wait || true"
         assert host.run("timeout", "60", "sh", "-c", wait).strip() in ("running", "degraded")
-        host.run("sh", "-c", f"printf '{UNIT}' > /run/systemd/system/issuer.service && systemctl daemon-reload && systemctl start issuer.service")
         yield host
     finally:
         subprocess.run(["docker", "rm", "--force", container], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    with running(IMAGE) as host:
+        host.run("sh", "-c", f"printf '{UNIT}' > /run/systemd/system/issuer.service && systemctl daemon-reload && systemctl start issuer.service")
+        yield host
+
+
+def test_bare_host() -> None:
+    """No directory and no library: check mode foretells what would be done, and a run says what is missing."""
+    options = {"path": "/etc/nous/keys/signing.pem", "jwks_path": "/etc/nous/jwks.json", "jwks_group": "nobody-yet"}
+    tasks = [
+        {"nous.vm.oauth_key": options, "register": "key"},
+        {"ansible.builtin.assert": {"that": ["key is changed", "key.kid is none", "key.actions == ['create_directory', 'create_key', 'write_jwks']"]}},
+    ]
+    with running(IMAGE.removesuffix("-packages")) as host:
+        assert "ModuleNotFoundError" in host.run("sh", "-c", "python3 -c 'import cryptography' 2>&1 || true")
+        printed = host.play(tasks, "--check", "--diff")
+        assert "(new) EdDSA" in printed
+        assert "Failed to import the required Python library (cryptography)" in host.play(tasks[:1], rc=2)
+        assert host.run("sh", "-c", "ls -d /etc/nous 2>/dev/null || echo absent") == "absent\n"
 
 
 def test_examples(host: Host) -> None:
