@@ -1,0 +1,99 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an operator can get wrong is refused in one sentence, before anything on the host is changed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Host, play
+
+CASES: dict[str, tuple[dict[str, Any], str]] = {
+    "hostname with a scheme": (
+        {"caddy_gateway_hostname": "https://nous.localhost"},
+        'caddy_gateway_hostname is "https://nous.localhost"; allowed is .* for example nous.example.org',
+    ),
+    "no operator": ({"caddy_gateway_operator_cidrs": []}, r"caddy_gateway_operator_cidrs is empty; allowed is .* for example \[203.0.113.7/32\]"),
+    "host bits": ({"caddy_gateway_operator_cidrs": ["203.0.113.7/24"]}, "caddy_gateway_operator_cidrs has 203.0.113.7/24; allowed are .* for example"),
+    "/33": ({"caddy_gateway_operator_cidrs": ["203.0.113.7/33"]}, "caddy_gateway_operator_cidrs has 203.0.113.7/33; allowed are .* for example"),
+    "IPv6 typo": ({"caddy_gateway_operator_cidrs": ["2001:db8:::/48"]}, "caddy_gateway_operator_cidrs has 2001:db8:::/48; allowed are .* for example"),
+    "Python too old": (
+        {"python_runtime_minimum": "3.99"},
+        "python_runtime_interpreter is /usr/bin/python3, which is Python 3[.][0-9.]+ on this host; allowed is Python 3.99 or newer",
+    ),
+    "port taken": (
+        {"nous_service_bind": "127.0.0.1:8099"},
+        r"nous_service_bind is 127.0.0.1:8099, which python3 \(pid \d+\) holds on this host; allowed is .* for example 127.0.0.1:8089",
+    ),
+    "source that cannot be fetched": (
+        {"nous_service_source": "git", "nous_service_git_url": "https://127.0.0.1:9/nous.git"},
+        "nous_service_git_url https://127.0.0.1:9/nous.git at nous_service_git_ref .* gave no release: .* The server that runs was not touched",
+    ),
+    "ref that does not exist": (
+        {"nous_service_source": "git", "nous_service_git_url": "file:///srv/empty.git", "nous_service_git_ref": "v9"},
+        "nous_service_git_url file:///srv/empty.git at nous_service_git_ref v9 gave no release: .*v9.* The server that runs was not touched",
+    ),
+    "disk nearly full": (
+        {"nous_service_root": "/srv/small"},
+        r"nous_service_root is /srv/small, where \d+ MiB are free; a release needs nous_service_build_space, 1024 MiB: .* for example /srv/nous",
+    ),
+    "key on a file system without locks or a path with a detour": ({"oauth_key_path": "/etc/nous/../signing.pem"}, 'oauth_key_path is "/etc/nous/../signing.pem"'),
+    "schedule": ({"audit_logrotate_schedule": "sometimes!"}, 'audit_logrotate_schedule is "sometimes!"; allowed is .* for example daily'),
+}
+
+
+@pytest.fixture(scope="module")
+def prepared(host: Host) -> Host:
+    """The host with what some of the cases need: a port that is held, a repository without the ref, a small file system."""
+    host.run("sh", "-c", "systemctl is-active --quiet holder || systemd-run --quiet --unit=holder python3 -m http.server --bind 127.0.0.1 8099")
+    host.run("git", "init", "--quiet", "--bare", "/srv/empty.git")
+    host.run("sh", "-c", "mkdir -p /srv/small && mountpoint -q /srv/small || mount -t tmpfs -o size=16m tmpfs /srv/small")
+    return host
+
+
+def said(text: str) -> str:
+    """Return a run's output without its line breaks."""
+    return re.sub(r"\s+", " ", text)
+
+
+@pytest.mark.parametrize(("variables", "sentence"), CASES.values(), ids=CASES.keys())
+def test_it_is_refused_in_one_sentence_and_nothing_is_changed(prepared: Host, variables: dict[str, Any], sentence: str) -> None:
+    files, invocations = prepared.files(), prepared.invocations()
+    run = play("playbooks/site.yml", "inventories/local", **variables)
+    assert run.rc != 0
+    assert re.search(sentence, said(run.text)), run
+    assert prepared.files() == files
+    assert prepared.invocations() == invocations
+
+
+def test_a_missing_hostname_is_refused(tmp_path: Path, bare: Host) -> None:
+    files = bare.files()
+    run = play("playbooks/site.yml", inventory(tmp_path, bare, caddy_gateway_operator_cidrs='["203.0.113.7/32"]'))
+    assert run.rc != 0
+    assert "caddy_gateway_hostname" in run.text, run
+    assert bare.files() == files
+
+
+def test_an_unknown_platform_is_refused_by_name(tmp_path: Path, bare: Host) -> None:
+    bare.run("sed", "-i", "s/trixie/bookworm/g; s/13/12/g", "/usr/lib/os-release")
+    bare.run("sh", "-c", "echo 12.11 > /etc/debian_version")
+    files = bare.files()
+    run = play(
+        "playbooks/site.yml",
+        inventory(tmp_path, bare, caddy_gateway_operator_cidrs='["203.0.113.7/32"]', caddy_gateway_hostname="nous.example.org"),
+    )
+    assert run.rc != 0
+    assert re.search(r"runs on Ubuntu 24.04 .* and Debian 13 \(trixie\), not on Debian 12[.0-9]* \(bookworm\)", said(run.text)), run
+    assert bare.files() == files
+
+
+def inventory(folder: Path, host: Host, **variables: str) -> Path:
+    path = folder / "inventory"
+    words = [f"{name}={value!r}" for name, value in variables.items()]
+    path.write_text(f"[nous]\n{host.name} ansible_connection=community.docker.docker ansible_user=ops {' '.join(words)}\n", encoding="utf-8")
+    return path

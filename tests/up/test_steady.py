@@ -1,0 +1,112 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host that is as it should be: a further run changes nothing, costs little and asks nobody; a boot brings all back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .conftest import REPOSITORY, Host, play
+
+MOST_EXECUTIONS = 16
+LOCAL = "inventories/local"
+
+
+@pytest.fixture
+def alone(host: Host) -> Iterator[Host]:
+    """The host without a way to anything but its own link, over which ssh comes in."""
+    route = host.run("ip", "route", "show", "default").split()
+    host.run("ip", "route", "replace", "blackhole", "default")
+    yield host
+    host.run("ip", "route", "replace", *route)
+
+
+def test_a_further_run_changes_nothing_and_asks_nobody(alone: Host) -> None:
+    files, invocations = alone.files(), alone.invocations()
+    run = play("playbooks/site.yml", LOCAL)
+    assert (run.rc, run.changed) == (0, 0), run
+    assert alone.files() == files
+    assert alone.invocations() == invocations
+
+
+def test_a_further_run_costs_little(host: Host) -> None:
+    run = play("playbooks/site.yml", LOCAL)
+    assert run.rc == 0, run
+    (executed,) = run.executions.values()
+    assert 0 < len(executed) <= MOST_EXECUTIONS, executed
+
+
+def test_check_mode_finds_nothing_to_do(host: Host) -> None:
+    run = play("playbooks/site.yml", LOCAL, "--check", "--diff")
+    assert (run.rc, run.changed) == (0, 0), run
+
+
+def test_all_is_as_promised(host: Host) -> None:
+    run = play("playbooks/verify.yml", LOCAL)
+    assert run.rc == 0, run
+
+
+def test_verify_fails_and_says_what_does_not_hold(host: Host) -> None:
+    host.run("chattr", "-a", "/var/log/nous/audit.jsonl")
+    try:
+        run = play("playbooks/verify.yml", LOCAL)
+    finally:
+        host.run("chattr", "+a", "/var/log/nous/audit.jsonl")
+    assert run.rc != 0
+    assert "nous.localhost is not as promised: audit.jsonl append-only" in run.text
+
+
+def test_the_check_program_needs_no_ansible(host: Host) -> None:
+    found = json.loads(host.run("nous-vm-check", "--json"))
+    assert found["ok"], found
+    assert {row["part"] for row in found["rows"]} == {"audit_logrotate", "caddy_gateway", "nous_service", "oauth_key"}
+
+
+def client(*arguments: str) -> dict:
+    argv = [sys.executable, REPOSITORY / "tests/clients/mcp_client.py", "https://nous.localhost", *arguments]
+    trusted = ["--address", "127.0.80.8", "--ca", REPOSITORY / ".cache/local/ca.crt"]
+    done = subprocess.run([*argv, *trusted], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_client_comes_through_the_gate_and_its_call_is_on_disk(host: Host) -> None:
+    seen = client("note", '{"text": "from the test"}')
+    assert seen["unauthenticated"]["status"] == 401
+    assert json.loads(host.run("tail", "-n1", "/var/log/nous/audit.jsonl")) == seen["result"]
+
+
+def test_a_boot_brings_all_back(host: Host) -> None:
+    before = client("note", '{"text": "before the boot"}')["result"]
+    subprocess.run(["docker", "restart", host.name], check=True, capture_output=True)
+    host.wait()
+    host.run("timeout", "60", "sh", "-c", "until nous-vm-check > /dev/null; do :; done")
+    after = client("note", '{"text": "after the boot"}')["result"]
+    assert after["prev_hash"] == before["entry_hash"]
+
+
+def test_the_literal_command_from_an_empty_folder(host: Host, tmp_path: Path) -> None:
+    """The collection installed, a two-line site.yml, an inventory: and the host is as it was."""
+    collections, work = tmp_path / "collections", tmp_path / "work"
+    shutil.copytree(REPOSITORY / "collections/ansible_collections/nous", collections / "ansible_collections/nous", symlinks=True)
+    work.mkdir()
+    (work / "site.yml").write_text("- name: nous\n  ansible.builtin.import_playbook: nous.vm.site\n", encoding="utf-8")
+    local = REPOSITORY / ".cache/local"
+    (work / "inventory").write_text(
+        "[nous]\n"
+        "nous.localhost ansible_host=127.0.80.8 ansible_user=ops "
+        f"ansible_ssh_private_key_file={local}/id_ed25519 ansible_ssh_common_args='-o UserKnownHostsFile={local}/known_hosts' "
+        "caddy_gateway_hostname=nous.localhost caddy_gateway_operator_cidrs='[\"10.247.8.1/32\"]' caddy_gateway_tls=internal "
+        f"nous_service_source=archive nous_service_archive={local}/nous-1.0.0.tar.gz\n",
+        encoding="utf-8",
+    )
+    run = play("site.yml", "inventory", cwd=work, collections=collections)
+    assert (run.rc, run.changed) == (0, 0), run
