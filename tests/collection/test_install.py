@@ -37,7 +37,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("path", ["", "#/collections/ansible_collections/nous/vm/"], ids=["root", "nested"])
 def test_install_from_git(clone: Path, tmp_path: Path, path: str) -> None:
-    quiet = {"ANSIBLE_COLLECTIONS_PATH": str(tmp_path), "ANSIBLE_CONFIG": os.devnull, "ANSIBLE_HOME": str(tmp_path / "home")}
+    config = tmp_path / "ansible.cfg"
+    config.touch()
+    quiet = {"ANSIBLE_COLLECTIONS_PATH": str(tmp_path), "ANSIBLE_CONFIG": str(config), "ANSIBLE_HOME": str(tmp_path / "home")}
     run("ansible-galaxy", "collection", "install", f"git+file://{clone}{path}", "-p", tmp_path, cwd=tmp_path, **quiet)
     installed = tmp_path / "ansible_collections/nous/vm"
     assert {role.name for role in (installed / "roles").iterdir()} == ROLES

@@ -42,7 +42,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         {"nous_service_root": "/srv/small"},
         r"nous_service_root is /srv/small, where \d+ MiB are free; a release needs nous_service_build_space, 1024 MiB: .* for example /srv/nous",
     ),
-    "key on a file system without locks or a path with a detour": ({"oauth_key_path": "/etc/nous/../signing.pem"}, 'oauth_key_path is "/etc/nous/../signing.pem"'),
+    "path of the key with a detour": ({"oauth_key_path": "/etc/nous/../signing.pem"}, 'oauth_key_path is "/etc/nous/../signing.pem"'),
     "schedule": ({"audit_logrotate_schedule": "sometimes!"}, 'audit_logrotate_schedule is "sometimes!"; allowed is .* for example daily'),
 }
 

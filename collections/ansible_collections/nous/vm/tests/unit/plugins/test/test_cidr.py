@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import pytest
-
 from ansible_collections.nous.vm.plugins.test.cidr import TestModule as Plugin
 
 cidr = Plugin().tests()["cidr"]
