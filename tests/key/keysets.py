@@ -6,6 +6,7 @@ NOUS_VM_FULL=1 is the whole form: every system call that touches a file, 200 rou
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 import re
@@ -132,6 +133,7 @@ def traced(keys: KeySet, case: Case, *options: str) -> tuple[int, list[str]]:
     """Run a case under strace, attached just before it begins; return how it ended, as waitpid has it, and the trace."""
 
     def run() -> int:
+        gc.disable()  # what it closes and when is no two times the same
         os.kill(os.getpid(), signal.SIGSTOP)
         keys.run(case.rotation)
         return 0

@@ -165,7 +165,6 @@ class _Run:
 
     def __init__(self, spec: KeySpec, check_mode: bool) -> None:
         self.spec, self.check_mode = spec, check_mode
-        self.now = int(time.time())
         self.permissions = Permissions.named(spec.owner, spec.group, spec.mode)
         self.jwks_permissions = Permissions.named(spec.jwks_owner, spec.jwks_group, spec.jwks_mode)
         self.trusted = {0, os.geteuid(), self.permissions.uid}
@@ -181,6 +180,7 @@ class _Run:
                 self.jwks = Name(directories.enter(os.path.dirname(jwks), mine), jwks)
             closed = self.permissions._replace(mode=0o750 if self.spec.mode & 0o040 else 0o700)
             directory = directories.enter(os.path.dirname(self.spec.path), closed)
+            self.now = time.time()  # with the lock held: whoever comes later reads a later time
             self.key, self.next = Name(directory, self.spec.path), Name(directory, f"{self.spec.path}.next")
             outcome.before["directory"] = "absent" if directories.made else "present"
             outcome.after["directory"] = "present"
@@ -342,7 +342,7 @@ class _Run:
 
     def dated(self, keys: list[Jwk]) -> list[Jwk]:
         """Return a set in which every old key has an end, overlap_days from now at the latest."""
-        end, live = self.now + self.spec.overlap_days * DAY, self.live()
+        end, live = int(self.now) + self.spec.overlap_days * DAY, self.live()
         dated = [key if key["kid"] in live else {**key, "exp": min(end, key.get("exp", end))} for key in keys]
         if dated != keys:
             self.outcome.did("date_keys")
@@ -363,7 +363,7 @@ class _Run:
         if self.spec.rotation != "begin" or self.outcome.created is None or "create_key" in self.outcome.actions:
             return False
         allowed_from = self.outcome.created + self.spec.minimum_interval_days * DAY
-        return self.next.status() is not None or time.time() >= allowed_from
+        return self.next.status() is not None or self.now >= allowed_from
 
     def ensure_next(self) -> KeyInfo | None:
         """Return the next key, made if it is not there; None in check mode, which cannot know it."""

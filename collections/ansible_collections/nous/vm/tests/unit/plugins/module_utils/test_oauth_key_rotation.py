@@ -620,3 +620,22 @@ class TestExamine:
 def test_a_set_reads_back() -> None:
     keys = [read_pem(_oauth_key_jwk.generate_pem(name, 2048), name).jwk for name in ("EdDSA", "ES256", "RS256")]
     assert parse_jwks(_oauth_key_jwk.render_jwks(keys)) == keys
+
+
+def test_a_finish_that_waited_dates_nothing_again(old: Set, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads the clock when its turn comes, not when it was started."""
+    old.begin()
+    enter, clock = _oauth_key.Directories.enter, [time.time()]
+
+    def waited(self: _oauth_key.Directories, *arguments) -> int | None:
+        if not self.look_only:
+            clock[0] = clock[1]
+        return enter(self, *arguments)
+
+    started = clock[0]
+    monkeypatch.setattr(_oauth_key.Directories, "enter", waited)
+    monkeypatch.setattr(_oauth_key.time, "time", lambda: clock[0])
+    clock[:] = [started, started + 100]
+    assert old.finish().actions == ["date_keys"]
+    clock[:] = [started, started + 200]
+    assert old.finish().actions == []
