@@ -635,7 +635,7 @@ def test_a_finish_that_waited_dates_nothing_again(old: Set, monkeypatch: pytest.
     started = clock[0]
     monkeypatch.setattr(_oauth_key.Directories, "enter", waited)
     monkeypatch.setattr(_oauth_key.time, "time", lambda: clock[0])
-    clock[:] = [started, started + 100]
+    clock[:] = [started + 100, started + 100]
     assert old.finish().actions == ["date_keys"]
     clock[:] = [started, started + 200]
     assert old.finish().actions == []
