@@ -1,0 +1,105 @@
+"""Hosts with the role applied, a server behind their gates that tells what reached it, and addresses to come from.
+
+The requests are sent from here, through sockets that are opened in the host's network namespace; so this runs as root. All of it runs on every
+platform in NOUS_VM_TEST_PLATFORMS; NOUS_VM_GATE=full adds what takes minutes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from wire import HOST, OPERATOR, OPERATOR_6, PUBLIC, STRANGER, STRANGER_6, VENDOR, Backend, Client, Network
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PLATFORMS = os.environ.get("NOUS_VM_TEST_PLATFORMS", "debian-13 debian-testing").split()
+FULL = os.environ.get("NOUS_VM_GATE") == "full"
+FLAGS = [
+    *("--cap-add", "SYS_ADMIN", "--cap-add", "LINUX_IMMUTABLE", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_PTRACE"),
+    *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--cgroupns=private"),
+    *(
+        "--tmpfs",
+        "/run",
+        "--tmpfs",
+        "/run/lock",
+        "--sysctl",
+        "net.ipv6.conf.all.disable_ipv6=0",
+        "--sysctl",
+        "net.ipv4.tcp_migrate_req=1",
+    ),  # /proc/sys is not the role's to write in a container
+]
+GATE = {
+    "ansible_connection": "community.docker.docker",
+    "ansible_python_interpreter": "/usr/bin/python3",
+    "caddy_gateway_hostname": HOST,
+    "caddy_gateway_operator_cidrs": [f"{OPERATOR}/32", f"{OPERATOR_6}/128"],
+    "caddy_gateway_tls": "internal",
+}
+
+
+class Host:
+    """A container with systemd as its first process."""
+
+    def __init__(self, platform: str) -> None:
+        self.platform = platform
+        self.container = f"nous-vm-gate-test-{platform}-{os.getpid()}"
+        subprocess.run(["docker", "run", "--detach", "--name", self.container, *FLAGS, f"nous-vm-host:{platform}-packages"], check=True, capture_output=True)
+        self.sh("until systemctl is-system-running --wait 2>&1 | grep -Eqx 'running|degraded'; do sleep 0.1; done")
+        for address in (f"{VENDOR}/32", f"{OPERATOR}/32", f"{STRANGER}/32", f"{OPERATOR_6}/128", f"{STRANGER_6}/128"):
+            self.sh(f"ip address replace {address} dev lo")
+        found = subprocess.run(["docker", "inspect", "--format={{.State.Pid}}", self.container], check=True, capture_output=True, text=True)
+        self.network = Network(found.stdout.strip())
+        self.backend = Backend(self.network)
+        self.client = Client(self.network, self.backend)
+        self.backend.start()
+
+    def sh(self, script: str, check: bool = True) -> str:
+        done = subprocess.run(["docker", "exec", self.container, "sh", "-eu", "-c", script], capture_output=True, text=True, check=False)
+        assert not check or done.returncode == 0, f"{script}: {done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def command(self, **variables: object) -> list[str]:
+        """Return the command that applies the role, from a playbook on its standard input."""
+        return ["ansible-playbook", "--inventory", f"{self.container},", "--extra-vars", json.dumps(GATE | variables), "/dev/stdin"]
+
+    def play(self, **variables: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.command(**variables), cwd=REPOSITORY, input=PLAYBOOK, capture_output=True, text=True, check=False)
+
+
+PLAYBOOK = "- {hosts: all, gather_facts: false, roles: [nous.vm.caddy_gateway]}\n"
+
+
+@pytest.fixture(scope="session", params=PLATFORMS)
+def host(request: pytest.FixtureRequest) -> Iterator[Host]:
+    if os.geteuid() != 0:
+        pytest.fail("these tests enter the hosts' network namespaces: run them as root")
+    made = Host(request.param)
+    try:
+        run = made.play()
+        assert run.returncode == 0, run.stdout
+        yield made
+        # Whatever was sent: who is not listed was let through at public paths alone, and the server heard of true peers only.
+        listed = {VENDOR, OPERATOR, OPERATOR_6}
+        sources = [(seen.all("x-forwarded-for"), seen.path) for seen in made.backend.seen]
+        assert sources
+        assert [(source, path) for source, path in sources if len(source) != 1 or (source[0] not in listed and path not in PUBLIC)] == []
+    finally:
+        subprocess.run(["docker", "rm", "--force", "--volumes", made.container], check=True, capture_output=True)
+
+
+@pytest.fixture
+def client(host: Host) -> Client:
+    return host.client
+
+
+@pytest.fixture
+def backend(host: Host) -> Backend:
+    return host.backend
