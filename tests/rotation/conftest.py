@@ -11,6 +11,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ DIRECTORY = f"/var/log/{NAME}"
 LOG, SECOND = f"{DIRECTORY}/audit.jsonl", f"{DIRECTORY}/second.jsonl"
 ROTATE = f"audit-logrotate-{NAME}.service"
 WRITER, OTHER = f"{NAME}-writer.service", f"{NAME}-other.service"
+TRACED = f"/etc/systemd/system/{ROTATE}.d/traced.conf"
 TOOLS = f"/usr/local/lib/{NAME}"
 KEEP = 400
 
@@ -78,7 +80,7 @@ class Host:
 
     def run(self, *argv: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         command = ["docker", "exec", "--interactive", self.container, *argv]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=3600 if FULL else 120)
         assert not check or done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
         return done
 
@@ -111,7 +113,7 @@ class Host:
 
     def said(self) -> str:
         """Return what the last rotation said."""
-        return self.sh(f"journalctl --output=cat _SYSTEMD_INVOCATION_ID=$(systemctl show --value --property=InvocationID {ROTATE})")
+        return self.sh(f"id=$(systemctl show --value --property=InvocationID {ROTATE}); journalctl --output=cat _SYSTEMD_INVOCATION_ID=$id + INVOCATION_ID=$id")
 
     def drive(self, **asked: object) -> dict[str, list[str]]:
         """Let the host rotate, and kill, again and again by itself."""
@@ -132,6 +134,34 @@ class Host:
             f"; rm -f /run/{NAME}/*; sed -i 's|\\(ExecStart=.* {LOG}\\).*|\\1 {rate} {how}|' /etc/systemd/system/{WRITER}; systemctl daemon-reload"
             f"; systemctl start {WRITER}; until [ $(stat -c %s {LOG}) -gt 10000 ]; do sleep 0.1; done"
         )
+
+    @contextmanager
+    def other_runs(self, script: str, kind: str = "exec") -> Iterator[None]:
+        """Let the second service run something else, as the account that it has."""
+        place = f"/etc/systemd/system/{OTHER}.d"
+        self.put(f"{place}/script", script)
+        self.put(f"{place}/script.conf", f"[Service]\nType={kind}\nTimeoutStartSec=infinity\nExecStart=\nExecStart=/bin/sh {place}/script\n")
+        self.sh(
+            f"systemctl daemon-reload; systemctl start --no-block {OTHER}"
+            f'; until [ -n "$(systemctl list-units --no-legend --state=active,activating {OTHER})" ]; do sleep 0.05; done'
+        )
+        try:
+            yield
+        finally:
+            self.sh(f"systemctl stop {OTHER}; rm -r {place}; systemctl daemon-reload")
+
+    @contextmanager
+    def as_laid_down(self) -> Iterator[None]:
+        """Run the rotation exactly as the role laid it down, not under trace.py."""
+        self.sh(f"mv {TRACED} {TRACED}.away; systemctl daemon-reload")
+        try:
+            yield
+        finally:
+            self.sh(f"mv {TRACED}.away {TRACED}; systemctl daemon-reload")
+
+    def wait_holder(self, unit: str, path: str = LOG) -> None:
+        """Wait until a service holds a file open."""
+        self.sh(f"until ls -l /proc/$(systemctl show --value --property=MainPID {unit})/fd 2>/dev/null | grep -q {path}; do sleep 0.05; done")
 
     def stop(self) -> None:
         self.sh(f"systemctl stop {WRITER} {OTHER}")
@@ -187,9 +217,7 @@ def traced() -> str:
     seal, config = "/usr/bin/python3 -I /usr/local/sbin/nous-vm-seal", f"/etc/nous-vm/audit/{NAME}"
     under = f"/usr/bin/python3 {TOOLS}/trace.py"
     logrotate = f"/usr/sbin/logrotate --force --state /var/lib/audit-logrotate-{NAME}/state {config}.logrotate"
-    return f"""[Unit]
-StartLimitIntervalSec=0
-[Service]
+    return f"""[Service]
 ExecStart=
 ExecStart={under} seal -- {seal} seal --config {config}.json
 ExecStart={under} release -- {seal} release --config {config}.json
@@ -214,7 +242,8 @@ def host(request: pytest.FixtureRequest) -> Iterator[Host]:
         laid = host.sh(f"grep ^ExecStart= /etc/systemd/system/{ROTATE}").splitlines()
         for line in laid:  # the drop-in says the same, but under trace.py
             assert line.removeprefix("ExecStart=") in traced(), f"the role lays down {line}: make traced() say so too"
-        host.put(f"/etc/systemd/system/{ROTATE}.d/traced.conf", traced())
+        host.put(f"/etc/systemd/system/{ROTATE}.d/often.conf", "[Unit]\nStartLimitIntervalSec=0\n")
+        host.put(TRACED, traced())
         host.run("systemctl", "daemon-reload")
         yield host
     finally:

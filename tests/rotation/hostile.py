@@ -1,0 +1,80 @@
+"""What the service's own account tries on its log, and what it gets: hostile.py LOG ANCHORS; prints JSON {attempt: result}."""
+
+import ctypes
+import errno
+import fcntl
+import json
+import mmap
+import os
+import sys
+from collections.abc import Callable
+
+log, anchors = sys.argv[1:3]
+directory, archive, packed = os.path.dirname(log), f"{log}.1", f"{log}.2.gz"
+scratch = f"/tmp/hostile-{os.getpid()}"
+libc = ctypes.CDLL(None, use_errno=True)
+got: dict[str, str] = {}
+
+
+def attempt(name: str, what: Callable[[], object]) -> None:
+    try:
+        what()
+    except OSError as error:
+        got[name] = errno.errorcode[error.errno or 0]
+    else:
+        got[name] = "done"
+
+
+def with_descriptor(path: str, flags: int, what: Callable[[int], object]) -> Callable[[], object]:
+    def run() -> object:
+        descriptor = os.open(path, flags)
+        try:
+            return what(descriptor)
+        finally:
+            os.close(descriptor)
+
+    return run
+
+
+def fallocate(descriptor: int, mode: int) -> None:
+    if libc.fallocate(descriptor, mode, ctypes.c_long(0), ctypes.c_long(4096)):
+        raise OSError(ctypes.get_errno(), "fallocate")
+
+
+def set_flags(descriptor: int) -> None:
+    fcntl.ioctl(descriptor, 0x40086602, bytes(4))
+
+
+append = os.O_WRONLY | os.O_APPEND
+os.mknod(scratch)
+attempt("append to the log", with_descriptor(log, append, lambda fd: os.write(fd, b"")))
+attempt("append to the anchors", with_descriptor(anchors, append, lambda fd: os.write(fd, b"{}\n")))
+attempt("read the log", with_descriptor(log, os.O_RDONLY, lambda fd: os.read(fd, 1)))
+attempt("read an archive", with_descriptor(archive, os.O_RDONLY, lambda fd: os.read(fd, 1)))
+for name, path in (("the log", log), ("the anchors", anchors), ("the newest archive", archive), ("a compressed archive", packed)):
+    attempt(f"open {name} to overwrite it", with_descriptor(path, os.O_WRONLY, lambda fd: None))
+    attempt(f"open {name} to read and write", with_descriptor(path, os.O_RDWR, lambda fd: None))
+    attempt(f"truncate {name}", lambda path=path: os.truncate(path, 0))
+    attempt(f"empty {name} by opening it", with_descriptor(path, append | os.O_TRUNC, lambda fd: None))
+    attempt(f"rename {name}", lambda path=path: os.rename(path, f"{path}.x"))
+    attempt(f"put another file in place of {name}", lambda path=path: os.rename(scratch, path))
+    attempt(f"remove {name}", lambda path=path: os.unlink(path))
+    attempt(f"give {name} a second name", lambda path=path: os.link(path, f"{scratch}-link"))
+    attempt(f"change the mode of {name}", lambda path=path: os.chmod(path, 0o666))
+    attempt(f"change the owner of {name}", lambda path=path: os.chown(path, os.getuid(), -1))
+    attempt(f"change the times of {name}", lambda path=path: os.utime(path, (0, 0)))
+    attempt(f"lift the flags of {name} (chattr)", with_descriptor(path, os.O_RDONLY, set_flags))
+    attempt(f"map {name} into memory to write", with_descriptor(path, os.O_RDWR | os.O_APPEND, lambda fd: mmap.mmap(fd, 1, prot=mmap.PROT_WRITE)))
+attempt("truncate the log by a descriptor that appends", with_descriptor(log, append, lambda fd: os.ftruncate(fd, 0)))
+attempt("cut a hole into the log by a descriptor that appends", with_descriptor(log, append, lambda fd: fallocate(fd, 3)))
+attempt("collapse the log by a descriptor that appends", with_descriptor(log, append, lambda fd: fallocate(fd, 8)))
+attempt(
+    "take O_APPEND off a descriptor",
+    with_descriptor(log, append, lambda fd: fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_APPEND)),
+)
+attempt("make a file in the directory", lambda: os.mknod(f"{directory}/x"))
+attempt("make an archive that is none", lambda: os.mknod(f"{log}.3"))
+attempt("put another directory in place of it", lambda: os.rename(directory, f"{directory}.x"))
+attempt("look into the folder of segments", lambda: os.listdir(f"{directory}/.segment"))
+attempt("hold the program's lock", with_descriptor(directory, os.O_RDONLY, lambda fd: os.open(".segment", os.O_RDONLY, dir_fd=fd)))
+print(json.dumps(got))

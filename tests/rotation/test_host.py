@@ -10,13 +10,15 @@ Host = Any
 NONE: list[str] = []
 
 
-@pytest.mark.parametrize("rate", [1000, 0], ids=["throttled", "full speed"])
-@pytest.mark.parametrize("how", ["once", "watched"])
+@pytest.mark.parametrize(("how", "rate"), [("once", 0), ("watched", 1000), ("once", 1000), ("watched", 0)])
 def test_nothing_is_lost_while_a_service_writes(host: Host, full: bool, how: str, rate: int) -> None:
+    """At full speed and throttled, by a descriptor that is never opened again and through WatchedFileHandler."""
+    if not full and (how == "watched") == (rate == 0):
+        pytest.skip("the short form takes one of each: make rotation-full")
     host.begin(rate, how)
     pid = host.out("systemctl", "show", "--value", "--property=MainPID", host.writer)
     inode = host.out("stat", "--format=%i", host.log)
-    rotations = 100 if full else 5
+    rotations = 100 if full else 4
     assert host.drive(rotations=rotations)["wrong"] == NONE
     assert host.out("systemctl", "show", "--value", "--property=MainPID", host.writer) == pid
     assert host.sh(f"stat --dereference --format=%i /proc/{pid}/fd/* | grep --count '^{inode}$'") == "1"
@@ -25,7 +27,7 @@ def test_nothing_is_lost_while_a_service_writes(host: Host, full: bool, how: str
 
 def test_restarts_between_rotations_go_on_with_the_chain(host: Host, full: bool) -> None:
     host.begin()
-    for _round in range(20 if full else 3):
+    for _round in range(20 if full else 2):
         assert host.drive(rotations=1)["wrong"] == NONE
         host.run("systemctl", "restart", host.writer)
         assert host.drive(rotations=1)["wrong"] == NONE
@@ -35,8 +37,8 @@ def test_restarts_between_rotations_go_on_with_the_chain(host: Host, full: bool)
 def test_a_restart_during_a_rotation_waits_for_its_end(host: Host, full: bool) -> None:
     """systemctl restart while the unit is frozen: the rotation is held in the middle of the cut, then goes on."""
     host.begin()
-    for _round in range(10 if full else 2):
-        host.sh(f"for n in 1 2 3 4; do systemctl start --no-block {host.rotation}; sleep 0.1; systemctl restart {host.writer}; done")
+    for _round in range(10 if full else 1):
+        host.sh(f"for n in 1 2 3; do systemctl start --no-block {host.rotation}; sleep 0.1; systemctl restart {host.writer}; done")
         host.sh(f"while systemctl is-active --quiet {host.rotation} || [ $(systemctl is-active {host.rotation}) = activating ]; do sleep 0.05; done")
     assert host.drive(rotations=1)["wrong"] == NONE
     host.assert_whole()
@@ -45,7 +47,9 @@ def test_a_restart_during_a_rotation_waits_for_its_end(host: Host, full: bool) -
 def test_several_logs_at_once(host: Host) -> None:
     host.begin()
     host.sh(f"systemctl start {host.other}; until [ $(stat -c %s {host.second}) -gt 10000 ]; do sleep 0.1; done")
+    host.sh(f"echo '{{}}' >> {host.directory}/anchors.jsonl")
+    anchors = host.out("md5sum", f"{host.directory}/anchors.jsonl")
     assert host.drive(rotations=3)["wrong"] == NONE
+    assert host.out("md5sum", f"{host.directory}/anchors.jsonl") == anchors
     assert host.assert_whole()["segments"] == 3
     assert host.assert_whole(host.second, host.other)["segments"] == 3
-    assert host.sh(f"stat --format='%s %U:%G %a' {host.directory}/anchors.jsonl") == "0 root:rotation-test 660"

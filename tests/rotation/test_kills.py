@@ -102,7 +102,7 @@ def test_a_freeze_ends_by_itself(host: Host, full: bool) -> None:
     assert host.drive(rotations=1)["wrong"] == NONE
     at = 2 * calls(host, "seal").index(f"write {host.log}") + 1
     assert held(host, "seal", at)
-    host.sh("timeout 45 sh -c 'until [ $(systemctl show --property=FreezerState --value %s) = running ]; do sleep 0.2; done'" % host.writer)
+    host.sh(f"timeout 45 sh -c 'until [ $(systemctl show --property=FreezerState --value {host.writer}) = running ]; do sleep 0.2; done'")
     host.sh("sleep 1")  # it writes on, before the rotation knows
     host.run("systemctl", "kill", "--signal=SIGKILL", host.rotation)
     host.sh(f"while [ $(systemctl is-active {host.rotation}) != failed ]; do sleep 0.05; done; rm /run/rotation-test/plan")

@@ -3,6 +3,7 @@
 0 lines a second: as fast as it goes. watched: through Python's WatchedFileHandler, as the server does.
 """
 
+import errno
 import hashlib
 import json
 import logging
@@ -36,7 +37,14 @@ else:
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
 
     def write(line):
-        assert os.write(descriptor, line + b"\n") == len(line) + 1
+        rest = line + b"\n"
+        while rest:  # on a full disk a line may be written in part, and is finished later
+            try:
+                rest = rest[os.write(descriptor, rest) :]
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                time.sleep(0.05)
 
 
 while not stopped:

@@ -1,0 +1,102 @@
+"""Days on which a rotation cannot be: no archive is lost or shifted, the log grows on, the unit is red, and the reason is one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+Host = Any
+NONE: list[str] = []
+
+
+@contextmanager
+def disk_full(host: Host) -> Iterator[str]:
+    host.sh(f"dd if=/dev/zero of={host.directory}/fill bs=4k 2>/dev/null || true")
+    yield "No space left on device"
+    host.sh(f"rm {host.directory}/fill")
+
+
+@contextmanager
+def read_only(host: Host) -> Iterator[str]:
+    """Without a writer: a file system with one cannot be made read-only."""
+    host.stop()
+    host.sh(f"mount -o remount,ro {host.directory}")
+    yield "Read-only file system"
+    host.sh(f"mount -o remount,rw {host.directory}; systemctl start {host.writer}")
+
+
+@contextmanager
+def missing(host: Host, tool: str) -> Iterator[str]:
+    host.sh(f"mv {tool} {tool}.away")
+    yield tool.rpartition("/")[2]
+    host.sh(f"mv {tool}.away {tool}")
+
+
+@contextmanager
+def stuck_freeze(host: Host) -> Iterator[str]:
+    """systemd freezes no unit that is still starting, and this one never comes up."""
+    with host.other_runs("exec sleep 600", kind="notify"):
+        yield f"{host.other} is activating"
+
+
+@contextmanager
+def stranger(host: Host) -> Iterator[str]:
+    unit = "rotation-test-stranger.service"
+    host.sh(
+        f"systemd-run --quiet --unit={unit} --property=SupplementaryGroups=rotation-test --property=DynamicUser=yes"
+        f" --property=ReadWritePaths={host.directory} sh -c 'exec 5>>{host.log}; exec sleep 600'"
+    )
+    host.wait_holder(unit)
+    yield "is held open for writing outside"
+    host.sh(f"systemctl stop {unit}")
+
+
+CAUSES = {
+    "the disk is full": disk_full,
+    "the file system is read-only": read_only,
+    "gzip is missing": lambda host: missing(host, "/usr/bin/gzip"),
+    "logrotate is missing": lambda host: missing(host, "/usr/sbin/logrotate"),
+    "somebody else writes": stranger,
+    "a unit cannot be frozen": stuck_freeze,
+}
+
+
+@pytest.fixture
+def small_disk(host: Host) -> Iterator[Host]:
+    """The log's directory on a small file system of its own, so that it can be filled."""
+    host.begin()
+    host.stop()
+    host.sh(
+        f"mount -t tmpfs -o size=8m,mode=0750 tmpfs {host.directory}; chgrp rotation-test {host.directory}; cd {host.directory}"
+        "; for f in audit second anchors; do install -m 0660 -g rotation-test /dev/null $f.jsonl; chattr +a $f.jsonl; done"
+    )
+    host.begin(rate=100)
+    with host.as_laid_down():
+        yield host
+    host.stop()
+    host.sh(f"umount {host.directory}")
+
+
+def test_failing_days_cost_nothing(small_disk: Host, full: bool) -> None:
+    host = small_disk
+    assert host.drive(rotations=3)["wrong"] == NONE
+    for day in [*CAUSES] * (17 if full else 1):  # more than a hundred in the full form
+        before = host.archives()
+        with CAUSES[day](host) as reason:
+            assert not host.rotate(), day
+            said = host.said().splitlines()
+            assert any(reason in line for line in said), (day, said)
+            rows = json.loads(host.run("nous-vm-check", "--json", check=False).stdout)["rows"]
+            assert "last rotation" in {row["name"] for row in rows if row["status"] == "fail"}, day
+            assert host.archives() == before, day
+        assert host.sh(f"systemctl show --property=FreezerState --value {host.writer}; systemctl is-active {host.writer}") == "running\nactive"
+        host.sh(f"size=$(stat -c %s {host.log}); until [ $(stat -c %s {host.log}) -gt $size ]; do sleep 0.05; done")
+        if day in ("gzip is missing", "logrotate is missing"):  # what was sealed waits, and is archived on the first good day
+            assert host.sh(f"ls {host.directory}/.segment") == "audit.jsonl"
+            assert host.drive(rotations=1)["wrong"] == NONE
+    assert host.drive(rotations=1)["wrong"] == NONE
+    host.assert_whole()

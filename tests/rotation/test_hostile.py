@@ -1,0 +1,82 @@
+"""What the service's own account can do to its log: append and read, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+Host = Any
+NONE: list[str] = []
+MAY = {"append to the log", "append to the anchors", "read the log", "read an archive"}
+
+
+def as_service(host: Host, *argv: str) -> list[str]:
+    return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--groups=rotation-test", "--no-new-privs", *argv]
+
+
+@pytest.fixture
+def rotated(host: Host) -> Host:
+    host.begin()
+    assert host.drive(rotations=3)["wrong"] == NONE
+    return host
+
+
+def test_it_may_append_and_read_and_nothing_else(rotated: Host) -> None:
+    host = rotated
+    attempts = json.loads(host.out(*as_service(host, "python3", "/usr/local/lib/rotation-test/hostile.py", host.log, f"{host.directory}/anchors.jsonl")))
+    assert {name for name, result in attempts.items() if result == "done"} == MAY
+    assert len(attempts) > 55
+    assert host.drive(rotations=1)["wrong"] == NONE
+    host.assert_whole()
+
+
+def test_a_descriptor_that_could_overwrite_stops_the_rotation_and_is_named(rotated: Host) -> None:
+    """Opened to read and write in a moment without the flag (by root's mistake, say), and kept inside the service's own unit."""
+    host = rotated
+    host.sh(f"chattr -a {host.log}")
+    with host.other_runs(f"exec 5<>{host.log}; exec sleep 600"):
+        host.wait_holder(host.other)
+        host.sh(f"chattr +a {host.log}")
+        before = host.archives()
+        assert not host.rotate()
+        assert "is held open for writing without O_APPEND by sleep (pid " in host.said()
+        check = json.loads(host.run("nous-vm-check", "--json", check=False).stdout)["rows"]
+        wrong = {row["name"]: row["detail"] for row in check if row["status"] == "fail"}
+        assert set(wrong) == {"audit.jsonl writers append", "service holds its log", "last rotation"}
+        assert "held open without O_APPEND" in wrong["service holds its log"]
+        assert host.archives() == before
+    assert host.drive(rotations=1)["wrong"] == NONE
+    host.assert_whole()
+
+
+def test_a_process_of_the_group_outside_the_units_stops_the_rotation_and_is_named(rotated: Host) -> None:
+    host = rotated
+    host.sh("systemd-run --quiet --unit=rotation-test-stranger --property=SupplementaryGroups=rotation-test --property=DynamicUser=yes sleep 600")
+    before = host.archives()
+    assert not host.rotate()
+    assert "could be opened by sleep (pid " in host.said()
+    assert host.archives() == before
+    host.sh("systemctl stop rotation-test-stranger.service")
+    assert host.drive(rotations=1)["wrong"] == NONE
+    host.assert_whole()
+
+
+def test_a_wrong_mode_under_the_flag_is_mended_by_the_next_rotation(rotated: Host) -> None:
+    host = rotated
+    host.sh(f"chattr -a {host.log}; chmod 0600 {host.log}; chattr +a {host.log}")
+    assert host.drive(rotations=1)["wrong"] == NONE
+    assert "mend: " in host.said()
+    assert host.out("stat", "--format=%a %U:%G", host.log) == "660 root:rotation-test"
+    host.assert_whole()
+
+
+def test_the_check_is_not_red_before_the_first_record(host: Host) -> None:
+    """A server that opens its log at its first record only: it runs, and holds nothing yet."""
+    host.begin()
+    host.stop()
+    with host.other_runs("exec sleep 600"):
+        rows = json.loads(host.run("nous-vm-check", "--json", check=False).stdout)["rows"]
+    [row] = [row for row in rows if row["name"] == "service holds its log"]
+    assert (row["status"], "nothing written since its start" in row["detail"]) == ("unknown", True)
