@@ -72,10 +72,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--version", default="1.0.0")
     parser.add_argument("--fault", choices=FAULTS, default="none", help="break it: at start, never ready, always 500")
+    parser.add_argument("--no-lock", action="store_true", help="leave uv.lock out")
     parser.add_argument("--git", action="store_true", help="OUT is a bare git repository, made or added to")
     parser.add_argument("out", metavar="OUT", type=Path, help="an archive (.tar.gz), or a bare git repository")
     options = parser.parse_args()
     files = tree(options.version, options.fault)
+    if options.no_lock:
+        del files["uv.lock"]
     if options.git:
         commit(files, f"v{options.version}", options.out.resolve())
     else:

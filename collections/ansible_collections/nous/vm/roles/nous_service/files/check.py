@@ -28,6 +28,13 @@ def check(params, host):
     timer = host.show(params["timer"], "ActiveState", "NextElapseUSecRealtime")
     yield "flush timer", "ok" if timer.get("ActiveState") == "active" else "fail", f"next {timer.get('NextElapseUSecRealtime') or 'never'}"
 
+    if params["credentials"]:
+        pid = host.show(unit, "MainPID").get("MainPID", "0")
+        place = Path(f"/proc/{pid}/root/run/credentials/{unit}")
+        lacking = [name for name in params["credentials"] if not (place / name).exists()]
+        detail = f"{', '.join(lacking)} did not reach the server" if lacking else ", ".join(params["credentials"])
+        yield "credentials", "fail" if lacking else "ok", detail
+
     for path, mode in params["private_files"].items():
         found = Path(path)
         seen = f"{found.stat().st_mode & 0o7777:04o} {found.owner()}:{found.group()}" if found.exists() else "absent"
