@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ FLAGS = [
     *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--cgroupns=private"),
     *("--tmpfs", "/run", "--tmpfs", "/run/lock"),
 ]
+PLAYBOOK = str(Path(sys.executable).with_name("ansible-playbook"))
 UNIT = "[Service]\nExecStart=sleep infinity\n"
 
 
@@ -37,7 +39,7 @@ class Host:
     def play(self, tasks: list[dict], *options: str, rc: int = 0) -> str:
         """Run tasks against it; return all that ansible-playbook printed."""
         play = [{"hosts": "all", "gather_facts": False, "tasks": tasks}]
-        command = ["ansible-playbook", "--inventory", f"{self.container},", "--connection", "community.docker.docker", *options, "/dev/stdin"]
+        command = [PLAYBOOK, "--inventory", f"{self.container},", "--connection", "community.docker.docker", *options, "/dev/stdin"]
         done = subprocess.run(command, cwd=REPOSITORY, input=yaml.safe_dump(play), capture_output=True, text=True, check=False)
         assert done.returncode == rc, done.stdout + done.stderr
         return done.stdout + done.stderr
