@@ -15,7 +15,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from conftest import LOG, PLATFORMS, ROTATE, TOOLS, WRITER, Host, play, service  # noqa: E402
+from conftest import LOG, NAME, PLATFORMS, ROTATE, TOOLS, WRITER, Host, play, service  # noqa: E402
 
 METHODS = ["copytruncate", "freeze, copy the whole, truncate", "nous-vm-seal"]
 COLOURS = ["#b3261e", "#8a6d00", "#1b6e3c"]
@@ -69,7 +69,10 @@ def main() -> int:
         if done.returncode:
             sys.exit(done.stdout + done.stderr)
         host.put(f"{TOOLS}/bench_host.py", (HERE / "bench_host.py").read_text(encoding="utf-8"))
-        host.put(f"/etc/systemd/system/{WRITER}", service(LOG).replace(f"writer.py {LOG} 1000", f"bench_host.py write {LOG}"))
+        host.put(
+            f"/etc/systemd/system/{WRITER}",
+            service(LOG).replace(f"writer.py {LOG} 1000", f"bench_host.py write {LOG}\nStandardOutput=truncate:/run/{NAME}/latency.json"),
+        )
         host.put(f"/etc/systemd/system/{ROTATE}.d/often.conf", "[Unit]\nStartLimitIntervalSec=0\n")
         host.run("systemctl", "daemon-reload")
         for size in sizes:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 log, anchors = sys.argv[1:3]
 directory, archive, packed = os.path.dirname(log), f"{log}.1", f"{log}.2.gz"
-scratch = f"/tmp/hostile-{os.getpid()}"
+scratch = f"/var/tmp/hostile-{os.getpid()}"
 libc = ctypes.CDLL(None, use_errno=True)
 got: dict[str, str] = {}
 
