@@ -44,6 +44,12 @@ def test_install_from_git(clone: Path, tmp_path: Path, path: str) -> None:
     installed = tmp_path / "ansible_collections/nous/vm"
     assert {role.name for role in (installed / "roles").iterdir()} == ROLES
     assert (installed / "plugins/modules/files.py").is_file()
-    run("ansible-playbook", "--syntax-check", "nous.vm.site", "-i", "localhost,", cwd=tmp_path, **quiet)
-    run("ansible-playbook", "--syntax-check", "nous.vm.verify", "-i", "localhost,", cwd=tmp_path, **quiet)
+    for playbook in ("site", "verify", "rotate_key"):
+        run("ansible-playbook", "--syntax-check", f"nous.vm.{playbook}", "-i", "localhost,", cwd=tmp_path, **quiet)
     assert "nous.vm.oauth_key" in run("ansible-doc", "--list", "nous.vm", cwd=tmp_path, **quiet)
+
+
+@pytest.mark.parametrize("playbook", sorted(path.name for path in (REPOSITORY / "playbooks").glob("*.yml")))
+@pytest.mark.parametrize("inventory", ["example", "local"])
+def test_the_playbooks_at_hand_and_their_inventories(playbook: str, inventory: str) -> None:
+    run("ansible-playbook", "--syntax-check", f"playbooks/{playbook}", "-i", f"inventories/{inventory}", cwd=REPOSITORY)
