@@ -90,11 +90,12 @@ def test_what_caddy_cannot_serve_is_taken_back(host: Host) -> None:
     run = host.play(__caddy_gateway_caddyfile=more)
     said = " ".join(run.stdout.split())
     assert run.returncode != 0
-    assert "systemctl reload caddy.service failed" in said, said
+    assert "caddy reload failed" in said, said
     assert "address already in use" in said
     assert "The configuration from before is back and serves." in said
-    assert caddy(host) == before
+    assert caddy(host) | {"pid": before["pid"]} == before, "it may be restarted"
     serves(host)
+    assert host.sh("systemctl is-active caddy.service") == "active"
     again = host.play()
     assert "changed=0" in again.stdout, again.stdout
 
