@@ -163,6 +163,12 @@ class Host:
         """Wait until a service holds a file open."""
         self.sh(f"until ls -l /proc/$(systemctl show --value --property=MainPID {unit})/fd 2>/dev/null | grep -q {path}; do sleep 0.05; done")
 
+    def play_again(self, executions: Path, **variables: object) -> str:
+        """Apply the role once more; return what ansible-playbook said, and write down which modules ran."""
+        done = play(self, executions, **variables)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def stop(self) -> None:
         self.sh(f"systemctl stop {WRITER} {OTHER}")
 
@@ -181,7 +187,7 @@ class Host:
         return found
 
 
-def play(host: Host, **variables: object) -> subprocess.CompletedProcess[str]:
+def play(host: Host, executions: Path | None = None, **variables: object) -> subprocess.CompletedProcess[str]:
     """Apply the role to the host."""
     playbook = "- {hosts: all, gather_facts: false, roles: [nous.vm.audit_logrotate]}\n"
     how = {
@@ -196,7 +202,9 @@ def play(host: Host, **variables: object) -> subprocess.CompletedProcess[str]:
         "audit_logrotate_keep": KEEP,
     }
     command = ["ansible-playbook", "--inventory", f"{host.container},", "--extra-vars", json.dumps(how | variables), "/dev/stdin"]
-    return subprocess.run(command, cwd=REPOSITORY, input=playbook, capture_output=True, text=True, check=False)
+    counting = {"ANSIBLE_CALLBACK_PLUGINS": str(REPOSITORY / "tests/callbacks"), "ANSIBLE_CALLBACKS_ENABLED": "executions"}
+    counting |= {"NOUS_VM_EXECUTIONS": str(executions)} if executions else {}
+    return subprocess.run(command, cwd=REPOSITORY, env=os.environ | counting, input=playbook, capture_output=True, text=True, check=False)
 
 
 def service(log: str) -> str:

@@ -22,6 +22,7 @@ GETFLAGS, APPEND_ONLY, IMMUTABLE = 0x80086601, 0x20, 0x10
 NAME = "rotation-test"
 DIRECTORY = Path(f"/var/log/{NAME}")
 ROTATE = f"audit-logrotate-{NAME}.service"
+RECOVER = f"audit-logrotate-{NAME}-recover.service"
 WRITER = f"{NAME}-writer.service"
 PLACE = Path("/run/rotation-test")
 asked = json.loads(sys.argv[1])
@@ -60,6 +61,13 @@ def look(when: str) -> None:
         wrong.append(f"{when}: the writer is {shown}")
 
 
+def settle() -> None:
+    """Wait until neither the rotation nor the recovery after it is at work."""
+    busy = ["list-units", "--no-legend", "--plain", "--state=activating,deactivating", ROTATE, RECOVER]
+    while systemctl(*busy).stdout or RECOVER in systemctl("list-jobs", "--no-legend").stdout:
+        time.sleep(0.02)
+
+
 def rotate(when: str) -> None:
     done = systemctl("start", ROTATE)
     if done.returncode:
@@ -74,6 +82,7 @@ def kill_by_trace(label: str, at: int) -> str:
     log.unlink(missing_ok=True)
     failed = systemctl("start", ROTATE).returncode != 0
     (PLACE / "plan").unlink()
+    settle()
     last = ([""] + log.read_text(encoding="utf-8").splitlines())[-1] if log.exists() else ""
     killed = last if last.startswith("killed") else ""
     if failed != bool(killed):
@@ -86,8 +95,7 @@ def kill_unit(after: float) -> str:
     time.sleep(after)
     killed = systemctl("show", "--property=ActiveState", "--value", ROTATE).stdout.strip() == "activating"
     systemctl("kill", "--signal=SIGKILL", ROTATE)
-    while systemctl("show", "--property=ActiveState", "--value", ROTATE).stdout.strip() in ("activating", "deactivating"):
-        time.sleep(0.02)
+    settle()
     return f"killed after {after}" if killed else ""
 
 
