@@ -1,4 +1,4 @@
-.PHONY: up test lint unit molecule bench clean key-full
+.PHONY: up test lint unit molecule bench clean key-full rotation-full gate-full
 
 up: ## a systemd container as the host, the site playbook against it, what to try
 	@tests/hosts/up $(ARGS)
@@ -20,6 +20,12 @@ bench:
 
 key-full: ## races and kills of the signing key, whole
 	@NOUS_VM_FULL=1 tests/run key
+
+rotation-full: ## a hundred rotations, hundreds of kills, a hundred failing days
+	@NOUS_VM_ROTATION=full tests/run rotation
+
+gate-full: ## thousands of mutated paths, slow senders, renewal
+	@NOUS_VM_GATE=full tests/run gate
 
 clean: ## leave nothing behind
 	@tests/hosts/down

@@ -14,7 +14,6 @@ from conftest import FULL, PLAYBOOK, REPOSITORY, Host
 from wire import OPERATOR, STRANGER
 
 RELOADS = 50
-CLOSED = "IncompleteReadError 0 bytes read on a total of undefined expected bytes"
 UNREACHABLE = {"caddy_gateway_tls": "acme", "caddy_gateway_acme_ca": "https://127.0.0.1:1/directory", "caddy_gateway_hostname": "other.example.org"}
 
 
@@ -42,12 +41,18 @@ def certificate(host: Host) -> Iterator[None]:
     assert host.play().returncode == 0
 
 
-@pytest.mark.usefixtures("certificate")
+@pytest.fixture
+def known_fault(host: Host, request: pytest.FixtureRequest) -> None:
+    """The role's README says so too; what is expected of Caddy 2.11 stays what is promised."""
+    if "2.6." not in host.sh("caddy version"):
+        request.applymarker(pytest.mark.xfail(reason="Caddy 2.11 closes connections that it has accepted and not yet read from"))
+
+
+@pytest.mark.usefixtures("certificate", "known_fault")
 def test_50_reloads_under_load(host: Host) -> None:
     """200 requests a second and streams shorter than the grace period; every one is answered to its end, and nothing of the old configurations stays.
 
     With a certificate in files: one that Caddy manages is not there for the first milliseconds of a reload on 2.6, and a handshake in a thousand fails.
-    Caddy 2.11 closes connections that it has accepted and not yet read from.
     """
     pid = caddy(host)["pid"]
 
@@ -59,9 +64,7 @@ def test_50_reloads_under_load(host: Host) -> None:
         load = subprocess.Popen([sys.executable, Path(__file__).with_name("load.py"), OPERATOR], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     host.sh(f"for _ in $(seq {RELOADS}); do systemctl reload caddy.service; sleep 0.2; done")
     found = json.loads(load.communicate()[0])
-    closed = [each for each in found["failed"] if each == CLOSED]
-    assert len(closed) == len(found["failed"]), found
-    assert len(closed) <= (0 if "2.6." in host.sh("caddy version") else 3 * RELOADS), found
+    assert found["failed"] == [], found
     assert found["cut"] == [], found
     assert found["sent"] > RELOADS * 20
     assert found["streams"] > 10
