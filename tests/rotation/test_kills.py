@@ -12,7 +12,7 @@ NONE: list[str] = []
 SEED = 4
 
 
-@pytest.mark.parametrize(("label", "end", "every"), [("seal", 50, 9), ("logrotate", 36, 8)])
+@pytest.mark.parametrize(("label", "end", "every"), [("seal", 50, 9), ("logrotate", 26, 6)])
 def test_killed_at_every_call_that_changes_a_file(host: Host, full: bool, label: str, end: int, every: int) -> None:
     """Before and after each. Every few kills it is begun anew: each kill adds two archives, and each archive two places to kill at."""
     places = list(range(0, end, 1 if full else every))
