@@ -1,0 +1,15 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What all unit tests share."""
+
+from __future__ import annotations
+
+import pytest
+from ansible.module_utils.common import warnings
+
+
+@pytest.fixture(autouse=True)
+def no_warnings_of_other_tests() -> None:
+    """A module runs in a process of its own, and here in one with all others: what they warned of is not its own."""
+    warnings._global_warnings.clear()
