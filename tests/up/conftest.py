@@ -22,9 +22,9 @@ FLAGS = [
     *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--cgroupns=private"),
     *("--tmpfs", "/run", "--tmpfs", "/run/lock"),
 ]
-# What a run leaves behind even if it changes nothing: its own temporary files, and who logged in.
-PASSING = ["/proc", "/sys", "/dev", "/run", "/tmp", "/home/ops", "/root/.ansible", "/var/log"]
-PASSING += [f"/var/lib/{name}" for name in ("caddy", "nous", "sudo", "systemd")]
+# What a run leaves behind even if it changes nothing, its own temporary files and who logged in; and what the host's daily timers do meanwhile.
+PASSING = ["/proc", "/sys", "/dev", "/run", "/tmp", "/home/ops", "/root/.ansible", "/var/backups", "/var/cache", "/var/log"]
+PASSING += [f"/var/lib/{name}" for name in ("apt", "caddy", "logrotate", "nous", "sudo", "systemd")]
 
 
 class Host:
