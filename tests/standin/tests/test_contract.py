@@ -153,6 +153,15 @@ def test_call_executed_twice_is_seen(server: Server) -> None:
     assert (seen["executed"], seen["executed_twice"]) == (5, ["one"])
 
 
+def test_event_stream_lasts_and_does_not_hold_a_stop(server: Server) -> None:
+    headers = {"Authorization": f"Bearer {server.token()}", "Accept": "text/event-stream"}
+    with httpx.stream("GET", server.url, headers=headers, timeout=1) as stream:
+        assert stream.headers["content-type"] == "text/event-stream"
+        with pytest.raises(httpx.ReadTimeout):
+            next(stream.iter_raw())
+        assert server.stop() in (0, -signal.SIGTERM)
+
+
 def test_rows_grow_with_the_ticks_and_outlive_a_kill(make_server: MakeServer) -> None:
     server = make_server(NOUS_TICK_HZ="100").start()
     first = server.call("status")["rows"]

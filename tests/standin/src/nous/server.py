@@ -106,6 +106,7 @@ def build(settings: Settings) -> Starlette:
         streamable_http_path="/",
         stateless_http=True,
         json_response=True,
+        log_level="WARNING",  # the SDK's two coloured lines a call cost as much as the call
         **http_options(settings),
     )
     add_tools(mcp, settings, state, AuditLog(settings.audit_file), Anchors(settings.anchor_file))
