@@ -2,7 +2,9 @@
 
 {"rotations": N, "pause": SECONDS}               rotate N times
 {"kill": LABEL, "at": [N, ...]}                  for each N: a rotation whose LABEL is killed there, then one that is not
-{"kill": "unit", "after": [SECONDS, ...]}        for each: kill every process of the rotation after that time, then one that is not
+{"kill": "unit", "times": N, "seed": S}          N times: kill one or all processes of a rotation at a random time, then one that is not killed
+{"fail": LABEL, "how": ERRNO, "at": [N, ...]}    for each N: a rotation of whose LABEL the call N fails, then one that does not
+{"memory": LABEL, "limits": [BYTES, ...]}        for each: a rotation whose LABEL gets no more memory, then one that does
 
 After every rotation, also a killed one, the promises are looked at. What is wrong is returned as sentences.
 """
@@ -11,11 +13,13 @@ import array
 import fcntl
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 GETFLAGS, APPEND_ONLY, IMMUTABLE = 0x80086601, 0x20, 0x10
@@ -25,6 +29,7 @@ ROTATE = f"audit-logrotate-{NAME}.service"
 RECOVER = f"audit-logrotate-{NAME}-recover.service"
 WRITER = f"{NAME}-writer.service"
 PLACE = Path("/run/rotation-test")
+TIGHT = Path("/run/rotation-memory/tight")  # of version 1: on the machines that these hosts run on, it is that hierarchy that has the memory controller
 asked = json.loads(sys.argv[1])
 wrong: list[str] = []
 
@@ -56,9 +61,9 @@ def look(when: str) -> None:
     left = [path.name for path in DIRECTORY.glob(".segment/*") if path.suffix != ".jsonl"]
     if left:
         wrong.append(f"{when}: {left} are left over")
-    shown = systemctl("show", "--property=FreezerState,ActiveState", WRITER).stdout.split()
-    if set(shown) != {"ActiveState=active", "FreezerState=running"}:
-        wrong.append(f"{when}: the writer is {shown}")
+    state = systemctl("show", "--property=FreezerState,ActiveState", WRITER).stdout.split()
+    if set(state) != {"ActiveState=active", "FreezerState=running"}:
+        wrong.append(f"{when}: the writer is {state}")
 
 
 def settle() -> None:
@@ -76,6 +81,15 @@ def rotate(when: str) -> None:
     look(when)
 
 
+def archives() -> set[tuple[int, str]]:
+    """Return inode and name of every archive."""
+    return {(path.stat().st_ino, path.name) for path in DIRECTORY.glob("*.jsonl.*")}
+
+
+def shown(name: str) -> str:
+    return systemctl("show", "--value", f"--property={name}", ROTATE).stdout.strip()
+
+
 def kill_by_trace(label: str, at: int) -> str:
     (PLACE / "plan").write_text(f"{label} kill {at}", encoding="utf-8")
     log = PLACE / f"{label}.log"
@@ -90,27 +104,94 @@ def kill_by_trace(label: str, at: int) -> str:
     return killed
 
 
-def kill_unit(after: float) -> str:
+def kill_unit(after: float, whom: str) -> str:
+    """Kill after a time; return which program was at work, or nothing if the rotation was over."""
     systemctl("start", "--no-block", ROTATE)
     time.sleep(after)
-    killed = systemctl("show", "--property=ActiveState", "--value", ROTATE).stdout.strip() == "activating"
-    systemctl("kill", "--signal=SIGKILL", ROTATE)
+    try:
+        program = Path(f"/proc/{shown('MainPID')}/cmdline").read_text(encoding="utf-8").replace("\0", " ")
+    except OSError:
+        program = ""
+    systemctl("kill", "--signal=SIGKILL", f"--kill-whom={whom}", ROTATE)
     settle()
-    return f"killed after {after}" if killed else ""
+    if shown("Result") != "signal":
+        return ""
+    label = next((one for one in ("seal seal", "seal release", "logrotate --force") if one in program), "something else")
+    return f"killed in {label.split()[-1]} ({whom}) after {after:.3f} s"
 
 
-kills: list[str] = []
+def fail_by_trace(label: str, how: str, at: int) -> str:
+    """Let a call fail; no archive may have moved for it."""
+    (PLACE / "plan").write_text(f"{label} {how} {at}", encoding="utf-8")
+    log = PLACE / f"{label}.log"
+    log.unlink(missing_ok=True)
+    before = archives()
+    failed = systemctl("start", ROTATE).returncode != 0
+    (PLACE / "plan").unlink()
+    settle()
+    last = [line for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("failed at")]
+    if failed and archives() != before:
+        wrong.append(f"{last}: the rotation failed and archives were shifted")
+    return last[0] + (", and so did the rotation" if failed else ", and the rotation went on") if last else ""
+
+
+def run_out_of_memory(label: str, limit: int) -> str:
+    """Give a program no more memory than that; return that the kernel killed somebody for it, or nothing if it was enough."""
+    before = killed_for_memory()
+    limit_memory(limit)
+    (PLACE / "plan").write_text(f"{label} join 0", encoding="utf-8")
+    failed = systemctl("start", ROTATE).returncode != 0
+    (PLACE / "plan").unlink()
+    settle()
+    limit_memory(-1)
+    if killed_for_memory() == before:
+        if failed:
+            wrong.append(f"{limit} bytes: nothing was killed for memory, but the rotation failed")
+        return ""
+    return f"out of memory in {label} at {limit} bytes"
+
+
+def limit_memory(limit: int) -> None:
+    """Set the limit of the cgroup that trace.py runs a program in."""
+    names = ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]  # the first may not be above the second
+    for name in names if limit > 0 else reversed(names):
+        (TIGHT / name).write_text(str(limit), encoding="ascii")
+
+
+def killed_for_memory() -> int:
+    """Return how often the kernel killed somebody in that cgroup, which is made if it is absent."""
+    if not TIGHT.parent.is_mount():
+        TIGHT.parent.mkdir()
+        subprocess.run(["mount", "-t", "cgroup", "-o", "memory", "cgroup", TIGHT.parent], check=True)
+    TIGHT.mkdir(exist_ok=True)
+    return int(dict(line.split() for line in (TIGHT / "memory.oom_control").read_text(encoding="ascii").splitlines())["oom_kill"])
+
+
+def attempts() -> Iterator[str]:
+    """Do what was asked for, one after the other; yield what happened, or nothing if nothing did."""
+    for at in asked.get("at", []):
+        yield kill_by_trace(asked["kill"], at) if "kill" in asked else fail_by_trace(asked["fail"], asked["how"], at)
+    for limit in asked.get("limits", []):
+        yield run_out_of_memory(asked["memory"], limit)
+    chance = random.Random(asked.get("seed"))
+    while len(done) < asked.get("times", 0):
+        if happened := kill_unit(chance.uniform(0, took), chance.choice(["main", "all"])):
+            yield happened
+
+
+done: list[str] = []
+took = 1.0  # seconds of the last whole rotation
 for number in range(asked.get("rotations", 0)):
     time.sleep(asked.get("pause", 0))
     rotate(f"rotation {number}")
-for at in asked.get("at", asked.get("after", [])):
-    killed = kill_unit(at) if asked["kill"] == "unit" else kill_by_trace(asked["kill"], at)
-    if killed:
-        kills.append(killed)
-        look(killed)
-        rotate(f"the rotation after {asked['kill']} was {killed}")
-    elif asked["kill"] != "unit":
-        break  # there is no such position any more
+for happened in attempts():
+    if not happened:
+        break  # there is no such place any more, or memory was enough
+    done.append(happened)
+    look(happened)
+    began = time.monotonic()
+    rotate(f"the rotation after {happened}")
+    took = time.monotonic() - began
     if wrong:
         break
-print(json.dumps({"wrong": wrong, "kills": kills, "free": shutil.disk_usage(DIRECTORY).free}))
+print(json.dumps({"wrong": wrong, "done": done, "free": shutil.disk_usage(DIRECTORY).free}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 import pytest
@@ -23,19 +22,68 @@ def test_killed_at_every_call_that_changes_a_file(host: Host, full: bool, label:
         done = host.drive(kill=label, at=places[first : first + 6])
         assert done["wrong"] == NONE
         host.assert_whole()
-        kills += done["kills"]
+        kills += done["done"]
     assert len(kills) == len(places), kills
 
 
 def test_killed_at_any_time(host: Host, full: bool) -> None:
-    if not full:
-        pytest.skip("kills at 150 random times: make rotation-full")
-    host.begin(rate=0)
+    """One process or all of the unit, while a rotation takes place; every few kills begun anew, with a service that writes at full speed in between."""
+    kills = []
+    for round in range(15 if full else 1):
+        host.begin(rate=0 if round % 5 == 4 else 1000)
+        assert host.drive(rotations=1)["wrong"] == NONE
+        done = host.drive(kill="unit", times=10, seed=SEED + round)
+        assert done["wrong"] == NONE
+        host.assert_whole()
+        kills += done["done"]
+    said = [f"killed in {program} ({whom})" for program in ("seal", "logrotate") for whom in ("main", "all")]
+    assert not full or not [one for one in said if not [kill for kill in kills if kill.startswith(one)]], kills
+
+
+def test_a_recovery_that_is_killed_comes_again(host: Host) -> None:
+    """Every process of the rotation was killed, and then every process of the unit that recovers from that."""
+    host.begin()
     assert host.drive(rotations=1)["wrong"] == NONE
-    chance = random.Random(SEED)
-    done = host.drive(kill="unit", after=[chance.uniform(0, 0.8) for _number in range(150)])
-    assert done["wrong"] == NONE
-    assert len(done["kills"]) >= 100
+    recover = host.rotation.replace(".service", "-recover.service")
+    host.put(
+        f"/run/systemd/system/{recover}.d/slow.conf",
+        "[Service]\nExecStartPre=sh -c '[ ! -e /run/rotation-test/once ] || exit 0; : > /run/rotation-test/once; exec sleep 600'\n",
+    )
+    host.run("systemctl", "daemon-reload")
+    assert held(host, "seal", 2 * calls(host, "seal").index(f"write {host.log}") + 1)
+    host.run("systemctl", "kill", "--signal=SIGKILL", host.rotation)
+    host.sh(f"until [ -e /run/rotation-test/once ]; do sleep 0.05; done; rm /run/rotation-test/plan; systemctl kill --signal=SIGKILL {recover}")
+    host.sh(f"until [ $(systemctl show --value --property=NRestarts {recover}) = 1 ] && [ $(systemctl is-active {recover}) = inactive ]; do sleep 0.05; done")
+    assert host.sh(f"lsattr {host.log} | cut -c6; ls {host.directory}/.segment; systemctl show --value --property=FreezerState {host.writer}") == (
+        "a\naudit.jsonl\nrunning"
+    )
+    host.sh(f"rm -r /run/systemd/system/{recover}.d; systemctl daemon-reload")
+    assert host.drive(rotations=1)["wrong"] == NONE
+    host.assert_whole()
+
+
+def test_any_call_that_changes_a_file_may_fail(host: Host, full: bool) -> None:
+    """A quota is not to be had on these hosts: the error is put in place of the call's result."""
+    for how in ("EDQUOT", "ENOSPC", "EIO", "EROFS") if full else ("EDQUOT",):
+        host.begin()
+        assert host.drive(rotations=2)["wrong"] == NONE
+        places = list(range(0, len(calls(host, "seal")), 1 if full else 4))
+        done = host.drive(fail="seal", how=how, at=places)
+        assert done["wrong"] == NONE
+        assert len(done["done"]) == len(places), done["done"]
+        assert [one for one in done["done"] if "and so did the rotation" in one]
+        host.assert_whole()
+
+
+def test_out_of_memory(host: Host, full: bool) -> None:
+    """The kernel kills what has reached a limit of memory, ever later in its run."""
+    host.begin()
+    assert host.drive(rotations=2)["wrong"] == NONE
+    for label in ("seal", "logrotate"):
+        limits = [kibibytes << 10 for kibibytes in range(256, 32 << 10, 256 if full else 2048)]
+        done = host.drive(memory=label, limits=limits)
+        assert done["wrong"] == NONE
+        assert 1 <= len(done["done"]) < len(limits), done["done"]
     host.assert_whole()
 
 

@@ -6,6 +6,8 @@ import gzip
 import json
 import os
 import subprocess
+import threading
+import time
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -153,6 +155,24 @@ def test_a_segment_that_was_tampered_with_stops_recovery(seal: types.ModuleType,
     assert "speaks of other bytes" in capsys.readouterr().err
     assert log.read_bytes() == LINES
     assert seal.inode_flags(log) & seal.APPEND_ONLY
+
+
+def test_another_run_is_waited_for_but_not_for_ever(seal: types.ModuleType, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(directory, seal, LINES)
+    (directory / ".segment").mkdir(mode=0o700)
+    other = subprocess.Popen(["flock", directory / ".segment", "sh", "-c", "echo; read line"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert other.stdin and other.stdout
+    other.stdout.readline()
+    seal.LOCK_WAIT = 0.1
+    assert run(seal, directory, "recover") == 1
+    assert "another nous-vm-seal is at work" in capsys.readouterr().err
+    seal.LOCK_WAIT = 60
+    waits = threading.Event()
+    sleep = seal.time.sleep
+    seal.time = types.SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: (waits.set(), sleep(seconds)))
+    threading.Thread(target=lambda: (waits.wait(), other.communicate(b"\n"))).start()
+    assert run(seal, directory, "recover") == 0
+    assert waits.is_set()
 
 
 def test_a_stranger_who_writes_is_named_and_nothing_changes(seal: types.ModuleType, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:

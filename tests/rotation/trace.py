@@ -3,11 +3,12 @@
 trace.py LABEL -- COMMAND...
 
 /run/rotation-test/plan says "LABEL kill N" or "LABEL hold N" or "LABEL log 0"; for another label the command simply runs. N counts
-up from 0: 2k is just before the call number k, 2k + 1 just after it. "hold" stops there until somebody ends it. What happened is in
-/run/rotation-test/LABEL.log, one line a call; where a kill or a hold took place, that is its last line.
+up from 0: 2k is just before the call number k, 2k + 1 just after it. "hold" stops there until somebody ends it. "LABEL EDQUOT N", with the
+name of any error, lets the call number N fail that way instead of being made. "LABEL join 0" runs the command in the cgroup TIGHT. What happened is in /run/rotation-test/LABEL.log, one line a call; where a kill or a hold took place, that is its last line.
 """
 
 import ctypes
+import errno
 import os
 import platform
 import signal
@@ -17,7 +18,9 @@ import sys
 from pathlib import Path
 
 PLACE = Path("/run/rotation-test")
-TRACEME, SYSCALL, SETOPTIONS, GET_SYSCALL_INFO = 0, 24, 0x4200, 0x420E
+TIGHT = Path("/run/rotation-memory/tight")
+TRACEME, POKEUSER, SYSCALL, SETOPTIONS, GET_SYSCALL_INFO = 0, 6, 24, 0x4200, 0x420E
+RAX, ORIG_RAX = 80, 120  # where struct user keeps the result and the number of a system call
 SYSGOOD, EXITKILL = 1, 0x100000
 ENTRY, EXIT = 1, 2
 SETFLAGS = 0x40086602
@@ -86,6 +89,12 @@ def run(command: list[str], log: Path, action: str, wanted: int) -> int:
                 said = changes_a_file(pid, struct.unpack_from("Q", info.raw, 24)[0], struct.unpack_from("6Q", info.raw, 32))
             elif info.raw[0] == EXIT and said:
                 out.write(f"{said}\n")
+            if said and action in errno.errorcode.values() and position // 2 == wanted:
+                if info.raw[0] == ENTRY:
+                    ptrace(POKEUSER, pid, ORIG_RAX, -1)
+                elif info.raw[0] == EXIT:
+                    ptrace(POKEUSER, pid, RAX, -getattr(errno, action))
+                    out.write(f"failed at {wanted}, {action} for {said}\n")
             here = bool(said) and info.raw[0] in (ENTRY, EXIT)
             if here and position == wanted and action == "kill":
                 out.write(f"killed at {position}, {'before' if info.raw[0] == ENTRY else 'after'} {said}\n")
@@ -101,7 +110,9 @@ def run(command: list[str], log: Path, action: str, wanted: int) -> int:
 label, command = sys.argv[1], sys.argv[3:]
 plan = PLACE / "plan"
 planned, action, wanted = plan.read_text(encoding="utf-8").split() if plan.exists() else ("", "", "0")
-if planned != label:
+if planned == label and action == "join":
+    (TIGHT / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
+if planned != label or action == "join":
     os.execvp(command[0], command)
 if platform.machine() != "x86_64":
     sys.exit(f"trace.py knows the system calls of x86_64, not of {platform.machine()}")
