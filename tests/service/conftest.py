@@ -1,0 +1,32 @@
+"""A host a platform with the whole site, the stand-in as its server, which all tests here share.
+
+Requests are sent from here, through sockets that are opened in the host's network namespace; so this runs as root. All of it runs on every
+platform in NOUS_VM_TEST_PLATFORMS; NOUS_VM_SERVICE=full adds what takes minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "gate"))
+sys.path.insert(0, str(Path(__file__).parent))
+
+from host import PLATFORMS, Host
+
+
+@pytest.fixture(scope="session", params=PLATFORMS)
+def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    if os.geteuid() != 0:
+        pytest.fail("these tests enter the hosts' network namespaces: run them as root")
+    made = Host(request.param, tmp_path_factory.mktemp("releases"))
+    try:
+        made.start()
+        made.sign_in()
+        yield made
+    finally:
+        made.remove()

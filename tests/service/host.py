@@ -1,0 +1,272 @@
+"""A host with the whole site, and what came of a load on it."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import secrets
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from wire import HOST, OPERATOR, STRANGER, VENDOR, Backend, Client, Network
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[1]
+PLATFORMS = os.environ.get("NOUS_VM_TEST_PLATFORMS", "debian-13 debian-testing").split()
+FULL = os.environ.get("NOUS_VM_SERVICE") == "full"
+FLAGS = [
+    *("--cap-add", "SYS_ADMIN", "--cap-add", "LINUX_IMMUTABLE", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_PTRACE"),
+    *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--cgroupns=private"),
+    *("--tmpfs", "/run", "--tmpfs", "/run/lock", "--sysctl", "net.ipv4.tcp_migrate_req=1"),
+    *("--volume", "nous-vm-cache-uv:/var/cache/uv", "--volume", "nous-vm-cache-pip:/root/.cache/pip"),
+]
+SITE = {
+    "nous_vm_hosts": "all",
+    "ansible_connection": "community.docker.docker",
+    "ansible_python_interpreter": "/usr/bin/python3",
+    "caddy_gateway_hostname": HOST,
+    "caddy_gateway_operator_cidrs": [f"{OPERATOR}/32"],
+    "caddy_gateway_tls": "internal",
+    "nous_service_source": "archive",
+}
+UNIT, DOOR = "nous.service", "nous-door.service"
+PATIENCE = 60  # seconds within which what is waited for happens, or something is broken
+
+
+class Request(NamedTuple):
+    """A request that load.py sent, and what came of it."""
+
+    number: int
+    method: str
+    kept: bool
+    begun: float
+    ended: float
+    outcome: str
+    detail: str
+
+    @property
+    def took(self) -> float:
+        return self.ended - self.begun
+
+
+class Stream(NamedTuple):
+    """An event stream: when it was asked for, when it began (0: never), when it ended, and how."""
+
+    asked: float
+    began: float
+    ended: float
+    how: str
+
+
+class Load:
+    """A load under way; once ended, what came of it beside what the server says it executed."""
+
+    def __init__(self, host: Host) -> None:
+        self.host, self.run = host, f"run{time.monotonic_ns()}"
+        self.now: dict[str, int] = {"answered": 0, "waiting": 0}
+        self.requests: list[Request] = []
+        self.streams: list[Stream] = []
+        self.executed: Counter[int] = Counter()
+        self.rate = 0.0
+
+    def start(self, rate: float) -> None:
+        command = [sys.executable, str(HERE / "load.py"), VENDOR, self.run, f"--rate={rate}"]
+        environment = os.environ | {"NOUS_VM_TOKEN": self.host.token, "PYTHONPATH": str(REPOSITORY / "tests/gate"), "PYTHONDONTWRITEBYTECODE": "1"}
+        with self.host.network.entered():
+            self.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            said = json.loads(line)
+            if "requests" in said:
+                self.rate = said["rate"]
+                self.requests = [Request(*each) for each in said["requests"]]
+                self.streams = [Stream(*each) for each in said["streams"]]
+            else:
+                self.now = said
+
+    def settle(self, answers: int = 200) -> None:
+        """Wait until so many more were answered and hardly any wait."""
+        start = self.now["answered"]
+        wait(lambda: self.process.poll() is None and self.now["answered"] >= start + answers and self.now["waiting"] < 20, f"the load to settle: {self.now}")
+
+    def end(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.reader.join()
+        self.process.wait()
+        calls = self.host.query(f"SELECT call_id FROM executed WHERE call_id LIKE '{self.run}-%'")
+        self.executed = Counter(int(call_id.rpartition("-")[2]) for (call_id,) in calls)
+
+    @property
+    def failed(self) -> list[Request]:
+        return [each for each in self.requests if each.outcome != "answered"]
+
+    @property
+    def twice(self) -> list[int]:
+        return [number for number, times in self.executed.items() if times > 1]
+
+    @property
+    def lost(self) -> list[int]:
+        """Calls that were acknowledged and that the server's record lacks."""
+        return [each.number for each in self.requests if each.method == "POST" and each.outcome == "answered" and not self.executed[each.number]]
+
+    def first_answer(self, after: float) -> float:
+        """Return when the first request that was sent after a time was answered."""
+        return min(each.ended for each in self.requests if each.begun > after and each.outcome == "answered")
+
+    def __str__(self) -> str:
+        took = sorted(each.took for each in self.requests)
+        counted = Counter((each.method, each.outcome) for each in self.requests)
+        unanswered = sum(bool(self.executed[each.number]) for each in self.failed if each.method == "POST")
+        lines = [f"{len(self.requests)} requests at {self.rate:.0f}/s: " + ", ".join(f"{count} {' '.join(key)}" for key, count in sorted(counted.items()))]
+        lines += [f"p50 {took[len(took) // 2] * 1000:.0f} ms, p99 {took[len(took) * 99 // 100] * 1000:.0f} ms, longest {took[-1]:.2f} s" if took else ""]
+        lines += [f"executed {len(self.executed)}, twice {len(self.twice)}, though not answered {unanswered}, acknowledged and lost {len(self.lost)}"]
+        lines += [f"event streams: {dict(Counter(each.how for each in self.streams))}"]
+        lines += [f"failed: {each}" for each in self.failed[:10]]
+        return "\n".join(lines)
+
+    def assert_nothing_failed(self) -> None:
+        print(self)
+        assert self.rate > 0.9 * 200, "this machine did not send as fast as was asked: nothing is shown"
+        assert self.failed == [], self
+        self.assert_record()
+
+    def assert_record(self) -> None:
+        """Nothing was executed twice, and what was acknowledged was executed."""
+        assert len(self.executed) > 0
+        assert (self.twice, self.lost) == ([], []), self
+
+
+def wait(condition: Any, what: str, patience: float = PATIENCE) -> Any:
+    """Wait until a condition is true and return what it was."""
+    deadline = time.monotonic() + patience
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"waited {patience} s for {what}"
+        time.sleep(0.02)
+    return found
+
+
+class Host:
+    """A container with systemd as its first process and the whole site on it."""
+
+    def __init__(self, platform: str, work: Path) -> None:
+        self.platform, self.work = platform, work
+        self.container = f"nous-vm-service-test-{platform}-{os.getpid()}"
+        self.release = self.pack("1.0.0")
+
+    def start(self) -> None:
+        image = f"nous-vm-host:{self.platform}-packages"
+        subprocess.run(["docker", "run", "--detach", "--name", self.container, *FLAGS, image], check=True, capture_output=True)
+        self.sh("until systemctl is-system-running --wait 2>&1 | grep -Eqx 'running|degraded'; do sleep 0.1; done")
+        for address in (VENDOR, OPERATOR, STRANGER):
+            self.sh(f"ip address replace {address}/32 dev lo")
+        run = self.play()
+        assert run.returncode == 0, run.stdout[-6000:]
+
+    def remove(self) -> None:
+        subprocess.run(["docker", "rm", "--force", "--volumes", self.container], check=True, capture_output=True)
+
+    @functools.cached_property
+    def network(self) -> Network:
+        found = subprocess.run(["docker", "inspect", "--format={{.State.Pid}}", self.container], check=True, capture_output=True, text=True)
+        return Network(found.stdout.strip())
+
+    @property
+    def client(self) -> Client:
+        return Client(self.network, Backend(self.network))
+
+    def sh(self, script: str, check: bool = True, user: str = "root", stdin: str | None = None) -> str:
+        command = ["docker", "exec", "--interactive", "--user", user, self.container, "sh", "-eu", "-c", script]
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+        assert not check or done.returncode == 0, f"{script}: {done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def put(self, path: str, content: str) -> None:
+        self.sh(f'mkdir -p "$(dirname {path})" && cat > {path}', stdin=content)
+
+    def pack(self, version: str, fault: str = "none") -> Path:
+        """Pack a release of the stand-in."""
+        archive = self.work / f"nous-{version}-{fault}.tar.gz"
+        subprocess.run([REPOSITORY / "tests/standin/pack.py", f"--version={version}", f"--fault={fault}", archive], check=True)
+        return archive
+
+    def play(self, playbook: str = "site", **variables: object) -> subprocess.CompletedProcess[str]:
+        extra = json.dumps(SITE | {"nous_service_archive": str(self.release)} | variables)
+        command = ["ansible-playbook", f"playbooks/{playbook}.yml", "--inventory", f"{self.container},", "--extra-vars", extra]
+        return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+
+    def show(self, name: str, unit: str = UNIT) -> str:
+        return self.sh(f"systemctl show --value --property={name} {unit}")
+
+    def journal(self, since: float, unit: str = UNIT, *options: str) -> list[dict[str, Any]]:
+        """Return what a unit, or systemd about it, wrote since a time of the monotonic clock."""
+        lines = self.sh(f"journalctl --quiet --output=json --boot --unit={unit} {' '.join(options)} --since=@{time.time() - time.monotonic() + since:.6f}")
+        return [json.loads(line) for line in lines.splitlines()]
+
+    def query(self, sql: str) -> list[list[Any]]:
+        """Ask the server's database, beside the server."""
+        script = f"import json, sqlite3; print(json.dumps(sqlite3.connect('file:/var/lib/nous/state.db?mode=ro', uri=True).execute({sql!r}).fetchall()))"
+        return json.loads(self.sh("python3 -", stdin=script))
+
+    def check(self) -> dict[str, str]:
+        """Return the status of every row of nous-vm-check."""
+        said = json.loads(self.sh("/usr/local/sbin/nous-vm-check --json", check=False))
+        return {row["name"]: row["status"] for row in said["rows"]}
+
+    def sign_in(self) -> None:
+        """Go through OAuth once, as a client at a listed address does, and keep the token."""
+        verifier, back = secrets.token_urlsafe(48), "http://localhost:1/"
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+
+        def post(target: str, kind: str, body: str) -> Any:
+            return json.loads(self.client.ask(VENDOR, target, f"Content-Type: {kind}", method="POST", body=body.encode()).rest)
+
+        client_id = post("/register", "application/json", json.dumps({"redirect_uris": [back], "token_endpoint_auth_method": "none"}))["client_id"]
+        asked = {"response_type": "code", "client_id": client_id, "redirect_uri": back, "code_challenge": challenge, "code_challenge_method": "S256"}
+        location = self.client.ask(VENDOR, f"/authorize?{urlencode(asked)}").headers["location"]
+        given = {"grant_type": "authorization_code", "client_id": client_id, "redirect_uri": back, "code_verifier": verifier}
+        given |= {"code": parse_qs(urlsplit(location).query)["code"][0]}
+        self.token = post("/token", "application/x-www-form-urlencoded", urlencode(given))["access_token"]
+
+    @contextlib.contextmanager
+    def load(self, rate: float = 200) -> Iterator[Load]:
+        """A load that runs within `with`, and is whole and compared with the server's record after it."""
+        load = Load(self)
+        load.start(rate)
+        try:
+            load.settle()
+            yield load
+            load.settle()
+        finally:
+            load.end()
+
+    def answers(self) -> bool:
+        return '"reason": null' in self.sh("/usr/local/sbin/nous-vm-activate status", check=False)
+
+    @contextlib.contextmanager
+    def running(self, user: str, program: str, *arguments: str) -> Iterator[None]:
+        """Let a Python program run on the host as a user, from its first line of output until its standard input ends with `with`."""
+        command = ["docker", "exec", "--interactive", "--user", user, self.container, "python3", "-c", program, *arguments]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert process.stdin and process.stdout
+        try:
+            assert process.stdout.readline(), "the program ended before it said anything"
+            yield
+        finally:
+            process.stdin.close()
+            process.wait()
