@@ -119,6 +119,22 @@ class Host:
         """Let the host rotate, and kill, again and again by itself."""
         return json.loads(self.python("drive.py", json.dumps(asked)))
 
+    def held(self, label: str, at: int) -> str:
+        """Begin a rotation and hold it at a call; return which, or nothing if there is none."""
+        self.put(f"/run/{NAME}/plan", f"{label} hold {at}\n")
+        log = f"/run/{NAME}/{label}.log"
+        self.sh(f"rm -f {log}; systemctl start --no-block {ROTATE}")
+        return self.sh(
+            f"while :; do grep ^held {log} 2>/dev/null && break; [ $(systemctl is-active {ROTATE}) = activating ] || break; sleep 0.02; done || true"
+        )
+
+    def calls(self, label: str) -> list[str]:
+        """Return the calls of one rotation."""
+        self.put(f"/run/{NAME}/plan", f"{label} log 0\n")
+        assert self.rotate(), self.said()
+        self.sh(f"rm /run/{NAME}/plan")
+        return self.out("cat", f"/run/{NAME}/{label}.log").splitlines()
+
     def archives(self) -> dict[str, str]:
         """Return inode, size, owner, mode and flags of every archive by its name."""
         listed = self.sh(

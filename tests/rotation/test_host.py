@@ -64,3 +64,28 @@ def test_several_logs_at_once(host: Host) -> None:
     assert host.out("md5sum", f"{host.directory}/anchors.jsonl") == anchors
     assert host.assert_whole()["segments"] == 3
     assert host.assert_whole(host.second, host.other)["segments"] == 3
+
+
+def test_absent_takes_the_rotation_and_leaves_the_log(host: Host, full: bool, tmp_path: Path) -> None:
+    """Taken away in the middle of a cut, while the service writes; brought back, it goes on where it was."""
+    if not full:
+        pytest.skip("three runs of the role; molecule/audit_logrotate has one: make rotation-full")
+    host.begin()
+    assert host.drive(rotations=2)["wrong"] == NONE
+    at = 2 * host.calls("seal").index(f"write {host.log}") + 1
+    before = host.archives()
+    assert host.held("seal", at)
+    assert "changed=0" not in host.play_again(tmp_path / "executions", audit_logrotate_state="absent")
+    host.sh("rm /run/rotation-test/plan")
+    assert host.sh("find /etc/systemd /etc/nous-vm /usr/local -type f -name '*audit*' -o -name nous-vm-seal") == ""
+    assert host.sh("systemctl list-units --all --no-legend --plain 'audit-logrotate-*' 'nous-vm-seal-*' | grep -v not-found || true") == ""
+    assert host.sh(f"lsattr {host.log} {host.directory}/anchors.jsonl | cut -c6") == "a\na"
+    after = host.archives()
+    assert (len(before), len(after)) == (3, 4)
+    assert all(about.endswith(" i-") for about in after.values())
+    assert host.walk()["lost"] == 0
+    host.sh(f"size=$(stat -c %s {host.log}); until [ $(stat -c %s {host.log}) -gt $size ]; do sleep 0.05; done")
+    assert "changed=0" in host.play_again(tmp_path / "executions", audit_logrotate_state="absent")
+    assert "changed=0" not in host.play_again(tmp_path / "executions")
+    assert host.drive(rotations=2)["wrong"] == NONE
+    assert host.assert_whole()["segments"] == 6

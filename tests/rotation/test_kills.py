@@ -50,7 +50,7 @@ def test_a_recovery_that_is_killed_comes_again(host: Host) -> None:
         "[Service]\nExecStartPre=sh -c '[ ! -e /run/rotation-test/once ] || exit 0; : > /run/rotation-test/once; exec sleep 600'\n",
     )
     host.run("systemctl", "daemon-reload")
-    assert held(host, "seal", 2 * calls(host, "seal").index(f"write {host.log}") + 1)
+    assert host.held("seal", 2 * host.calls("seal").index(f"write {host.log}") + 1)
     host.run("systemctl", "kill", "--signal=SIGKILL", host.rotation)
     host.sh(f"until [ -e /run/rotation-test/once ]; do sleep 0.05; done; rm /run/rotation-test/plan; systemctl kill --signal=SIGKILL {recover}")
     host.sh(f"until [ $(systemctl show --value --property=NRestarts {recover}) = 1 ] && [ $(systemctl is-active {recover}) = inactive ]; do sleep 0.05; done")
@@ -67,7 +67,7 @@ def test_any_call_that_changes_a_file_may_fail(host: Host, full: bool) -> None:
     for how in ("EDQUOT", "ENOSPC", "EIO", "EROFS") if full else ("EDQUOT",):
         host.begin()
         assert host.drive(rotations=2)["wrong"] == NONE
-        places = list(range(0, len(calls(host, "seal")), 1 if full else 4))
+        places = list(range(0, len(host.calls("seal")), 1 if full else 4))
         done = host.drive(fail="seal", how=how, at=places)
         assert done["wrong"] == NONE
         assert len(done["done"]) == len(places), done["done"]
@@ -87,36 +87,18 @@ def test_out_of_memory(host: Host, full: bool) -> None:
     host.assert_whole()
 
 
-def held(host: Host, label: str, at: int) -> str:
-    """Begin a rotation and hold it at a call; return which, or nothing if there is none."""
-    host.put("/run/rotation-test/plan", f"{label} hold {at}\n")
-    log = f"/run/rotation-test/{label}.log"
-    host.sh(f"rm -f {log}; systemctl start --no-block {host.rotation}")
-    return host.sh(
-        f"while :; do grep ^held {log} 2>/dev/null && break; [ $(systemctl is-active {host.rotation}) = activating ] || break; sleep 0.02; done || true"
-    )
-
-
-def calls(host: Host, label: str) -> list[str]:
-    """Return the calls of one rotation."""
-    host.put("/run/rotation-test/plan", f"{label} log 0\n")
-    assert host.rotate(), host.said()
-    host.sh("rm /run/rotation-test/plan")
-    return host.out("cat", f"/run/rotation-test/{label}.log").splitlines()
-
-
 def test_the_host_goes_down_in_the_middle(host: Host, full: bool) -> None:
     """With the service enabled: it starts only after recovery, and goes on with the chain."""
     host.begin()
     host.run("systemctl", "enable", host.writer)
     assert host.drive(rotations=2)["wrong"] == NONE
-    points = {label: calls(host, label) for label in ("seal", "logrotate")}
+    points = {label: host.calls(label) for label in ("seal", "logrotate")}
     places = [(label, at) for label, made in points.items() for at in range(2 * len(made))]
     if not full:
         wanted = [("seal", "write " + host.log, 0), ("seal", "ftruncate " + host.log, 1), ("logrotate", "unlink " + host.log + ".1", 0)]
         places = [(label, 2 * points[label].index(call) + after) for label, call, after in wanted]
     for label, at in places:
-        where = held(host, label, at)
+        where = host.held(label, at)
         assert where.startswith(f"held at {at}"), (label, at, where)
         host.crash()
         host.start()
@@ -133,8 +115,8 @@ def test_a_restart_of_the_frozen_service_waits_and_loses_nothing(host: Host) -> 
     """Held in the middle of the cut, as if the program hung; whoever restarts the service meanwhile gets it, whole."""
     host.begin()
     assert host.drive(rotations=1)["wrong"] == NONE
-    at = 2 * calls(host, "seal").index(f"write {host.log}") + 1
-    assert held(host, "seal", at)
+    at = 2 * host.calls("seal").index(f"write {host.log}") + 1
+    assert host.held("seal", at)
     assert host.sh(f"systemctl show --property=FreezerState --value {host.writer}") == "frozen"
     host.run("systemctl", "restart", "--no-block", host.writer)
     host.run("systemctl", "kill", "--signal=SIGKILL", host.rotation)
@@ -150,8 +132,8 @@ def test_a_freeze_ends_by_itself(host: Host, full: bool) -> None:
         pytest.skip("waits for half a minute: make rotation-full")
     host.begin()
     assert host.drive(rotations=1)["wrong"] == NONE
-    at = 2 * calls(host, "seal").index(f"write {host.log}") + 1
-    assert held(host, "seal", at)
+    at = 2 * host.calls("seal").index(f"write {host.log}") + 1
+    assert host.held("seal", at)
     host.sh(f"timeout 45 sh -c 'until [ $(systemctl show --property=FreezerState --value {host.writer}) = running ]; do sleep 0.2; done'")
     host.sh("sleep 1")  # it writes on, before the rotation knows
     host.run("systemctl", "kill", "--signal=SIGKILL", host.rotation)
@@ -183,8 +165,8 @@ def test_everything_is_on_disk_before_the_log_is_touched(host: Host) -> None:
     """The order of write, fsync, rename and fsync of the directory, as the kernel was asked."""
     host.begin()
     names = {"log": host.log, "directory": host.directory, "segment": f"{host.directory}/.segment/audit.jsonl"}
-    seen = [call for call in calls(host, "seal") if call.split()[0] in ("fsync", "rename", "ioctl", "ftruncate", "unlink") or call == f"write {host.log}"]
+    seen = [call for call in host.calls("seal") if call.split()[0] in ("fsync", "rename", "ioctl", "ftruncate", "unlink") or call == f"write {host.log}"]
     assert seen == [line.format(**names) for line in ORDER]
-    seen = calls(host, "logrotate")
+    seen = host.calls("logrotate")
     if (packed := f"fsync {host.log}.1.gz") in seen:
         assert seen.index(packed) < seen.index(f"unlink {host.log}.1")

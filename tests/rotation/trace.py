@@ -4,7 +4,8 @@ trace.py LABEL -- COMMAND...
 
 /run/rotation-test/plan says "LABEL kill N" or "LABEL hold N" or "LABEL log 0"; for another label the command simply runs. N counts
 up from 0: 2k is just before the call number k, 2k + 1 just after it. "hold" stops there until somebody ends it. "LABEL EDQUOT N", with the
-name of any error, lets the call number N fail that way instead of being made. "LABEL join 0" runs the command in the cgroup TIGHT. What happened is in /run/rotation-test/LABEL.log, one line a call; where a kill or a hold took place, that is its last line.
+name of any error, lets the call number N fail that way instead of being made. "LABEL join 0" runs the command in the cgroup TIGHT. What
+happened is in /run/rotation-test/LABEL.log, one line a call; where a kill or a hold took place, that is its last line.
 """
 
 import ctypes
