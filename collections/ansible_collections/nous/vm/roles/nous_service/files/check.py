@@ -47,4 +47,29 @@ def check(params, host):
         status = "unknown" if known is None else "ok" if known <= most else "fail"
         yield f"sandbox of {name}", status, f"{known} by systemd-analyze security, at most {most}"
 
-    yield "local way in", "warn", f"{params['address']} can be reached by every local user of this host, past the gate"
+    yield from door(params, host)
+    yield ignored(params["units"], host)
+
+
+def door(params, host):
+    """Yield the rows on the way that requests take."""
+    for unit in ("nous-door.socket", "nous-door.service"):
+        state = host.show(unit, "ActiveState", "SubState", "UnitFileState")
+        well = state.get("ActiveState") == "active" and state.get("UnitFileState") == "enabled"
+        yield unit, "ok" if well else "fail", f"{state.get('ActiveState')} ({state.get('SubState')}), {state.get('UnitFileState')} at boot"
+    place = Path(params["socket"])
+    seen = f"{place.stat().st_mode & 0o7777:04o} {place.owner()}:{place.group()}" if place.exists() else "absent"
+    yield "mode of the socket", "ok" if seen == f"0660 root:{params['socket_group']}" else "fail", f"{place} {seen}"
+    if params["private_network"]:
+        pid = host.show(params["unit"], "MainPID").get("MainPID", "0")
+        own = pid != "0" and Path(f"/proc/{pid}/ns/net").readlink() != Path("/proc/1/ns/net").readlink()
+        yield "local way in", "ok" if own else "fail", "none but the socket" if own else "the server is in the host's network"
+    else:
+        yield "local way in", "warn", f"{params['address']} can be reached by every local user of this host, past the gate"
+
+
+def ignored(units, host):
+    """Return the row on the directives that this host's systemd does not know."""
+    _rc, out = host.run(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *units], errors=True)
+    names = sorted({found[1] for found in re.finditer(r"(?:Unknown key(?: name)? '|Failed to parse )(\w+)", out)})
+    return "directives", "warn" if names else "ok", f"ignored by this systemd: {', '.join(names)}" if names else "all known to this systemd"
