@@ -25,6 +25,7 @@ FLAGS = [
     *("--cap-add", "SYS_ADMIN", "--cap-add", "LINUX_IMMUTABLE", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_PTRACE"),
     *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--cgroupns=private"),
     *("--tmpfs", "/run", "--tmpfs", "/run/lock"),
+    *("--device-cgroup-rule", "b 7:* rwm", "--device-cgroup-rule", "c 10:237 rwm"),  # loop devices, for a small disk
 ]
 NAME = "rotation-test"
 DIRECTORY = f"/var/log/{NAME}"
@@ -74,9 +75,10 @@ class Host:
 
     log, second, directory, rotation, writer, other = LOG, SECOND, DIRECTORY, ROTATE, WRITER, OTHER
 
-    def __init__(self, platform: str) -> None:
-        self.container = f"nous-vm-{NAME}-{platform}-{os.getpid()}"
+    def __init__(self, platform: str, name: str = NAME, flags: list[str] | None = None) -> None:
+        self.container = f"nous-vm-{name}-{platform}-{os.getpid()}"
         self.image = f"nous-vm-host:{platform}-packages"
+        self.flags = FLAGS + (flags or [])
 
     def run(self, *argv: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         command = ["docker", "exec", "--interactive", self.container, *argv]
@@ -100,7 +102,7 @@ class Host:
         """Switch it on: the first time, or after a crash."""
         existing = subprocess.run(["docker", "start", self.container], capture_output=True, check=False).returncode == 0
         if not existing:
-            subprocess.run(["docker", "run", "--detach", "--name", self.container, *FLAGS, self.image], check=True, capture_output=True)
+            subprocess.run(["docker", "run", "--detach", "--name", self.container, *self.flags, self.image], check=True, capture_output=True)
         self.sh(f"until systemctl is-system-running --wait 2>&1 | grep -Eqx 'running|degraded'; do sleep 0.1; done; mkdir -p /run/{NAME}")
 
     def crash(self) -> None:
@@ -203,12 +205,12 @@ class Host:
         return found
 
 
+CONNECTION = {"ansible_connection": "community.docker.docker", "ansible_python_interpreter": "/usr/bin/python3"}
+
+
 def play(host: Host, executions: Path | None = None, **variables: object) -> subprocess.CompletedProcess[str]:
     """Apply the role to the host."""
-    playbook = "- {hosts: all, gather_facts: false, roles: [nous.vm.audit_logrotate]}\n"
     how = {
-        "ansible_connection": "community.docker.docker",
-        "ansible_python_interpreter": "/usr/bin/python3",
         "audit_logrotate_name": NAME,
         "audit_logrotate_directory": DIRECTORY,
         "audit_logrotate_files": ["audit.jsonl", "second.jsonl"],
@@ -217,7 +219,13 @@ def play(host: Host, executions: Path | None = None, **variables: object) -> sub
         "audit_logrotate_group": NAME,
         "audit_logrotate_keep": KEEP,
     }
-    command = ["ansible-playbook", "--inventory", f"{host.container},", "--extra-vars", json.dumps(how | variables), "/dev/stdin"]
+    return apply(host, ["audit_logrotate"], executions, **(how | variables))
+
+
+def apply(host: Host, roles: list[str], executions: Path | None = None, **variables: object) -> subprocess.CompletedProcess[str]:
+    """Apply roles to the host."""
+    playbook = json.dumps([{"hosts": "all", "gather_facts": False, "roles": [f"nous.vm.{role}" for role in roles]}])
+    command = ["ansible-playbook", "--inventory", f"{host.container},", "--extra-vars", json.dumps(CONNECTION | variables), "/dev/stdin"]
     counting = {"ANSIBLE_CALLBACK_PLUGINS": str(REPOSITORY / "tests/callbacks"), "ANSIBLE_CALLBACKS_ENABLED": "executions"}
     counting |= {"NOUS_VM_EXECUTIONS": str(executions)} if executions else {}
     return subprocess.run(command, cwd=REPOSITORY, env=os.environ | counting, input=playbook, capture_output=True, text=True, check=False)
@@ -249,6 +257,34 @@ ExecStart={under} logrotate -- {logrotate}
 SystemCallFilter=@debug
 ReadWritePaths=/run/{NAME} -/run/rotation-memory
 """
+
+
+@pytest.fixture(scope="session", params=PLATFORMS)
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A host with the stand-in for nous, as the roles of the site run it, and its log."""
+    caches = [word for cache in ("uv:/var/cache/uv", "pip:/root/.cache/pip") for word in ("--volume", f"nous-vm-cache-{cache}")]
+    host = Host(request.param, "rotation-server", caches)
+    archive = tmp_path_factory.mktemp("release") / "nous-1.0.0.tar.gz"
+    subprocess.run([sys.executable, REPOSITORY / "tests/standin/pack.py", archive], check=True)
+    variables = {
+        "audit_logrotate_keep": KEEP,
+        "nous_service_issuer": "https://nous.example.org",
+        "nous_service_python": "/usr/bin/python3",
+        "nous_service_source": "archive",
+        "nous_service_archive": str(archive),
+        "nous_service_build_environment": "{{ python_runtime_installer_environment }}",
+    }
+    try:
+        host.start()
+        done = apply(host, ["python_runtime", "audit_logrotate", "nous_service"], None, **variables)
+        assert done.returncode == 0, done.stdout + done.stderr
+        for tool in (HERE / "drive.py", HERE / "load.py", REPOSITORY / "tests/clients/mcp_client.py", REPOSITORY / "tests/standin/chain.py"):
+            host.put(f"{TOOLS}/{tool.name}", tool.read_text(encoding="utf-8"))
+        host.put("/etc/systemd/system/audit-logrotate-nous.service.d/often.conf", "[Unit]\nStartLimitIntervalSec=0\n")
+        host.run("systemctl", "daemon-reload")
+        yield host
+    finally:
+        subprocess.run(["docker", "rm", "--force", "--volumes", host.container], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="session", params=PLATFORMS)

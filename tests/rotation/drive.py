@@ -6,6 +6,7 @@
 {"fail": LABEL, "how": ERRNO, "at": [N, ...]}    for each N: a rotation of whose LABEL the call N fails, then one that does not
 {"memory": LABEL, "limits": [BYTES, ...]}        for each: a rotation whose LABEL gets no more memory, then one that does
 
+"name" and "writer" say which rotation, and which service writes, if not those of the tests.
 After every rotation, also a killed one, the promises are looked at. What is wrong is returned as sentences.
 """
 
@@ -23,14 +24,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 GETFLAGS, APPEND_ONLY, IMMUTABLE = 0x80086601, 0x20, 0x10
-NAME = "rotation-test"
+asked = json.loads(sys.argv[1])
+NAME = asked.get("name", "rotation-test")
 DIRECTORY = Path(f"/var/log/{NAME}")
 ROTATE = f"audit-logrotate-{NAME}.service"
 RECOVER = f"audit-logrotate-{NAME}-recover.service"
-WRITER = f"{NAME}-writer.service"
+WRITER = asked.get("writer", f"{NAME}-writer.service")
 PLACE = Path("/run/rotation-test")
 TIGHT = Path("/run/rotation-memory/tight")  # of version 1: on the machines that these hosts run on, it is that hierarchy that has the memory controller
-asked = json.loads(sys.argv[1])
 wrong: list[str] = []
 
 

@@ -67,11 +67,13 @@ CAUSES = {
 
 @pytest.fixture
 def small_disk(host: Host) -> Iterator[Host]:
-    """The log's directory on a small file system of its own, so that it can be filled."""
+    """The log's directory on a small ext4 file system of its own, so that it can be filled."""
     host.begin()
     host.stop()
     host.sh(
-        f"mount -t tmpfs -o size=8m,mode=0750 tmpfs {host.directory}; chgrp rotation-test {host.directory}; cd {host.directory}"
+        "[ -e /dev/loop-control ] || mknod /dev/loop-control c 10 237; for n in $(seq 0 31); do [ -e /dev/loop$n ] || mknod /dev/loop$n b 7 $n; done"
+        f"; truncate --size=16M /var/tmp/disk; mkfs.ext4 -q -F /var/tmp/disk; mount -o loop /var/tmp/disk {host.directory}"
+        f"; cd {host.directory}; rmdir lost+found; chmod 0750 .; chgrp rotation-test . "
         "; for f in audit second anchors; do install -m 0660 -g rotation-test /dev/null $f.jsonl; chattr +a $f.jsonl; done"
     )
     host.begin(rate=100)

@@ -1,6 +1,6 @@
 """Write numbered, chained lines to a log that is opened once: writer.py LOG LINES_A_SECOND [watched].
 
-0 lines a second: as fast as it goes. watched: through Python's WatchedFileHandler, as the server does.
+0 lines a second: as fast as it goes. watched: through Python's WatchedFileHandler, and to the disk, as the server does.
 """
 
 import errno
@@ -33,6 +33,7 @@ if sys.argv[3:] == ["watched"]:
 
     def write(line):
         handler.emit(logging.makeLogRecord({"msg": line.decode()}))
+        os.fsync(handler.stream.fileno())
 else:
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
 
