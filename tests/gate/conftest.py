@@ -48,15 +48,20 @@ GATE = {
 class Host:
     """A container with systemd as its first process."""
 
-    def __init__(self, platform: str) -> None:
+    def __init__(self, platform: str, image: str = "-packages") -> None:
         self.platform = platform
-        self.container = f"nous-vm-gate-test-{platform}-{os.getpid()}"
-        subprocess.run(["docker", "run", "--detach", "--name", self.container, *FLAGS, f"nous-vm-host:{platform}-packages"], check=True, capture_output=True)
+        self.container = f"nous-vm-gate-test-{platform}{image}-{os.getpid()}"
+        subprocess.run(["docker", "run", "--detach", "--name", self.container, *FLAGS, f"nous-vm-host:{platform}{image}"], check=True, capture_output=True)
+        self.booted()
+
+    def booted(self) -> None:
+        """Give a host that has just come up its addresses, and the server behind its gate."""
         self.sh("until systemctl is-system-running --wait 2>&1 | grep -Eqx 'running|degraded'; do sleep 0.1; done")
         for address in (f"{VENDOR}/32", f"{OPERATOR}/32", f"{STRANGER}/32", f"{OPERATOR_6}/128", f"{STRANGER_6}/128"):
             self.sh(f"ip address replace {address} dev lo")
         found = subprocess.run(["docker", "inspect", "--format={{.State.Pid}}", self.container], check=True, capture_output=True, text=True)
-        self.network = Network(found.stdout.strip())
+        self.pid = found.stdout.strip()
+        self.network = Network(self.pid)
         self.backend = Backend(self.network)
         self.client = Client(self.network, self.backend)
         self.backend.start()

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Send requests at a fixed rate whatever the answers do, until standard input ends; print what came of them as JSON.
 
-Half go over new connections, half over kept ones. A kept connection that was closed before it answered is replaced once, as every client does. Beside
-them one stream after the other is opened, each of the length given.
+Half go over new connections, half over kept ones. A kept connection that was closed before it answered is replaced once, which RFC 9112 9.3.1 asks of
+clients; those are counted apart. Every request carries its number, so that the server can tell whether it got one twice. Beside them one stream after the
+other is opened, each of the length given.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ class Load:
         return await asyncio.open_connection("127.0.0.1", 443, ssl=TLS, server_hostname=HOST, local_addr=(self.source, 0))
 
     @staticmethod
-    async def send(connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], body: bytes) -> bool:
+    async def send(connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], number: int, body: bytes) -> bool:
         """Send one request; tell whether the connection may be kept."""
         reader, writer = connection
         method = "POST" if body else "GET"
-        writer.write(f"{method} / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        writer.write(f"{method} / HTTP/1.1\r\nHost: {HOST}\r\nX-Load: {number}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
         await writer.drain()
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         if not head.startswith(b"http/1.1 200"):
@@ -52,17 +53,17 @@ class Load:
                 if kept and self.kept:
                     connection = self.kept.pop()
                     try:
-                        reusable = await self.send(connection, body)
+                        reusable = await self.send(connection, number, body)
                     except (OSError, asyncio.IncompleteReadError) as error:
                         if getattr(error, "partial", b""):
                             raise
                         connection[1].close()
                         self.replaced += 1
                         connection = await self.connect()
-                        reusable = await self.send(connection, body)
+                        reusable = await self.send(connection, number, body)
                 else:
                     connection = await self.connect()
-                    reusable = await self.send(connection, body)
+                    reusable = await self.send(connection, number, body)
             self.took.append(time.monotonic() - start)
             if kept and reusable:
                 self.kept.append(connection)

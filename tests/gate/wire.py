@@ -68,15 +68,20 @@ class Seen:
 
 
 class Backend:
-    """Serves HTTP/1.1 on 127.0.0.1:8088 of a host. Whatever follows a request on a connection counts as another one."""
+    """Serves HTTP/1.1 on 127.0.0.1:8088 of a host, or on a unix socket. Whatever follows a request on a connection counts as another one."""
 
     def __init__(self, network: Network) -> None:
         self.network, self.seen, self.go_on = network, list[Seen](), threading.Event()
         self.listener: socket.socket
 
-    def start(self) -> None:
-        with self.network.entered():
-            self.listener = socket.create_server(("127.0.0.1", 8088), backlog=512)
+    def start(self, path: str = "") -> None:
+        if path:
+            self.listener = socket.socket(socket.AF_UNIX)
+            self.listener.bind(path)
+            self.listener.listen(512)
+        else:
+            with self.network.entered():
+                self.listener = socket.create_server(("127.0.0.1", 8088), backlog=512)
         threading.Thread(target=self.accept, args=[self.listener], daemon=True).start()
 
     def stop(self) -> None:

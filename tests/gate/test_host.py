@@ -1,0 +1,145 @@
+"""The gate on its host: a server behind a unix socket, a boot, a first install, a run that is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+from conftest import FULL, PLAYBOOK, REPOSITORY, Host
+from wire import HOST, OPERATOR, PUBLIC, STRANGER, VENDOR, context, parsed
+
+CHECK = "/usr/local/sbin/nous-vm-check"
+
+
+def holds(host: Host) -> None:
+    assert host.client.ask(OPERATOR, "/").seen
+    assert host.client.ask(STRANGER, "/").refused == "address"
+    assert host.client.ask(STRANGER, "/authorize").seen
+
+
+def test_the_address_is_read_from_the_connection_alone(host: Host) -> None:
+    """Where Caddy can take a header for it, no request would show it here, because such headers are gone before; so the configuration has to."""
+    adapted = host.sh("caddy adapt --config /etc/caddy/Caddyfile")
+    assert adapted.count('"remote_ip":{"ranges":[') == 1
+    assert [word for word in ("client_ip", "trusted_proxies", "proxy_protocol", '"forwarded"') if word in adapted] == []
+
+
+def test_server_behind_a_unix_socket(host: Host) -> None:
+    """In a folder that only Caddy's group may enter."""
+    host.sh("install -d -o root -g caddy -m 0750 /run/door")
+    host.backend.stop()
+    host.backend.start(f"/proc/{host.pid}/root/run/door/http.sock")
+    try:
+        host.sh("chown root:caddy /run/door/http.sock && chmod 0660 /run/door/http.sock")
+        run = host.play(caddy_gateway_upstream="unix//run/door/http.sock")
+        assert run.returncode == 0, run.stdout
+        for source, path in ((VENDOR, "/"), (OPERATOR, "/token"), *((STRANGER, path) for path in PUBLIC)):
+            seen = host.client.ask(source, f"{path}?x=%2F", "X-Forwarded-For: 192.0.2.1").seen
+            assert seen
+            assert (seen.target, seen.all("x-forwarded-for"), seen.all("host")) == (f"{path}?x=%2F", [source], [HOST])
+        assert host.client.ask(OPERATOR, "/", method="POST", body=b"x" * 100000).seen
+        for path in ("/", "/token", "//authorize", "/AUTHORIZE"):
+            answer = host.client.ask(STRANGER, path)
+            assert (answer.refused, answer.seen) == ("address", None)
+        assert host.sh(CHECK).count("fail") == 0
+        connect = "import socket; socket.socket(socket.AF_UNIX).connect('/run/door/http.sock')"
+        assert "PermissionError" in host.sh(f'setpriv --reuid=nobody --regid=nogroup --clear-groups python3 -c "{connect}" 2>&1 || true')
+    finally:
+        host.backend.stop()
+        host.sh("rm -r /run/door")
+        host.backend.start()
+        assert host.play().returncode == 0
+    holds(host)
+
+
+def test_boot(host: Host) -> None:
+    """The same certificate, the same gate, and nothing to do for a run."""
+
+    def certificate() -> bytes | None:
+        with host.client.secure(STRANGER) as connection:
+            return connection.getpeercert(binary_form=True)
+
+    before, seen = certificate(), host.backend.seen
+    subprocess.run(["docker", "restart", host.container], check=True, capture_output=True)
+    host.booted()
+    host.backend.seen[:0] = seen
+    host.sh("systemctl is-active caddy.service")
+    holds(host)
+    assert certificate() == before
+    assert "fail" not in host.sh(CHECK)
+    assert "changed=0" in host.play().stdout
+
+
+def test_absent_needs_no_package(host: Host) -> None:
+    """On a host that never had Caddy."""
+    bare = Host(host.platform, "")
+    try:
+        run = bare.play(caddy_gateway_state="absent")
+        assert "changed=0" in run.stdout, run.stdout
+        assert bare.sh("command -v caddy", check=False) == ""
+        if FULL:
+            watched_install(bare)
+    finally:
+        subprocess.run(["docker", "rm", "--force", "--volumes", bare.container], check=True, capture_output=True)
+
+
+def watched_install(bare: Host) -> None:
+    """Ask for the welcome page all the time: what is answered comes from the gate, from the first answer on."""
+    answers: list[bytes] = []
+    done = threading.Event()
+
+    def watch(port: int) -> None:
+        while not done.is_set():
+            try:
+                with bare.network.entered():
+                    plain = socket.socket()
+                plain.settimeout(5)
+                plain.connect(("127.0.0.1", port))
+                with plain if port == 80 else context().wrap_socket(plain, server_hostname=HOST) as connection:
+                    connection.sendall(f"GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
+                    answers.append(connection.recv(65536))
+            except OSError:
+                time.sleep(0.002)  # nobody listens yet: not a condition to wait for, but how often to ask
+
+    watchers = [threading.Thread(target=watch, args=[port]) for port in (80, 443)]
+    for watcher in watchers:
+        watcher.start()
+    try:
+        run = bare.play()
+    finally:
+        done.set()
+        for watcher in watchers:
+            watcher.join()
+    assert run.returncode == 0, run.stdout
+    assert len(answers) > 10
+    assert {(parsed(answer).status, parsed(answer).refused) for answer in answers if answer} == {(308, ""), (403, "address")}
+    holds(bare)
+
+
+@pytest.mark.skipif(not FULL, reason="five runs; NOUS_VM_GATE=full")
+@pytest.mark.parametrize("task", ["See which packages", "Lay down configuration", "Keep Caddy running", "Let Caddy take", "PLAY RECAP"])
+def test_killed_at_a_task(host: Host, task: str) -> None:
+    """A change is cut short as a task begins: the gate holds, by the old list or the new, and the next run makes it good."""
+    added = {"caddy_gateway_operator_cidrs": ["203.0.113.7/32", "198.51.100.0/24"]}
+    run = subprocess.Popen(host.command(**added), cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert run.stdin
+    assert run.stdout
+    run.stdin.write(PLAYBOOK)
+    run.stdin.close()
+    assert any(task in line for line in run.stdout), task
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    holds(host)
+    host.sh("while systemctl --quiet is-active nous-vm-gate-apply.service; do sleep 0.1; done")
+    holds(host)
+    again = host.play(**added)
+    assert again.returncode == 0, again.stdout
+    assert "198.51.100.0/24" in host.sh("cat /etc/caddy/Caddyfile")
+    assert "fail" not in host.sh(CHECK)
+    holds(host)
+    assert host.play().returncode == 0
