@@ -15,9 +15,15 @@ NONE: list[str] = []
 
 @contextmanager
 def disk_full(host: Host) -> Iterator[str]:
-    host.sh(f"dd if=/dev/zero of={host.directory}/fill bs=4k 2>/dev/null || true")
+    """The service's account fills it as far as it may, and root what is reserved for root."""
+    anchors = f"{host.directory}/anchors.jsonl"
+    account = "setpriv --reuid=nobody --regid=nogroup --groups=rotation-test --no-new-privs"
+    full = host.sh(
+        f"{account} dd if=/dev/zero of={anchors} oflag=append conv=notrunc bs=4k 2>&1 || dd if=/dev/zero of={host.directory}/fill bs=4k 2>&1 || true"
+    )
+    assert full.count("No space left on device") == 2
     yield "No space left on device"
-    host.sh(f"rm {host.directory}/fill")
+    host.sh(f"rm {host.directory}/fill; chattr -a {anchors}; : > {anchors}; chattr +a {anchors}")
 
 
 @contextmanager

@@ -49,7 +49,7 @@ def test_restarts_between_rotations_go_on_with_the_chain(host: Host, full: bool)
 
 
 def test_a_restart_during_a_rotation_waits_for_its_end(host: Host, full: bool) -> None:
-    """systemctl restart while the unit is frozen: the rotation is held in the middle of the cut, then goes on."""
+    """systemctl restart at whatever moment of it; test_kills has the one in which the unit is frozen."""
     host.begin()
     for _round in range(10 if full else 1):
         host.sh(f"for n in 1 2 3; do systemctl start --no-block {host.rotation}; sleep 0.1; systemctl restart {host.writer}; done")
