@@ -1,0 +1,456 @@
+#!/usr/bin/env python3
+"""Try what must be refused: from inside the server's unit, as another local user, and as root outside of any sandbox, the control.
+
+Run on the host, with Python's standard library alone: `attempts.py WHO` prints one JSON object, what is tried to how that went ("succeeded", or
+the error's name). NOUS_VM_ATTEMPTS is JSON in base64: where things are. `attempts.py table` prints the table that the role's README shows.
+
+The control has to succeed, or to get as far as the argument that is wrong on purpose: a filter refuses the call before the kernel looks at that.
+Where it would do harm, or a container may not do it either, there is none, and the refusal alone is looked at.
+"""
+
+import base64
+import contextlib
+import ctypes
+import errno
+import fcntl
+import glob
+import json
+import mmap
+import os
+import platform
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+SUCCEEDED, NONE = "succeeded", "none"
+SECONDS = 10
+LIBC = ctypes.CDLL(None, use_errno=True)
+X86 = platform.machine() == "x86_64"
+NUMBERS = {
+    "add_key": 248 if X86 else 217,
+    "adjtimex": 159 if X86 else 171,
+    "bpf": 321 if X86 else 280,
+    "clock_settime": 227 if X86 else 112,
+    "finit_module": 313 if X86 else 273,
+    "io_uring_setup": 425,
+    "kexec_load": 246 if X86 else 104,
+    "keyctl": 250 if X86 else 219,
+    "perf_event_open": 298 if X86 else 241,
+    "process_vm_readv": 310 if X86 else 270,
+    "reboot": 169 if X86 else 142,
+    "sched_setscheduler": 144 if X86 else 119,
+    "swapon": 167 if X86 else 224,
+    "syslog": 103 if X86 else 116,
+    "userfaultfd": 323 if X86 else 282,
+}
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x20000, 0x10000000, 0x40000000
+NAME = "nous-vm-attempt"
+Place = dict[str, Any]
+
+
+class Attempt(NamedTuple):
+    who: str
+    what: str
+    refused: str  # the errors that are a refusal
+    do: Callable[[Place], object]
+    control: str = SUCCEEDED
+
+
+def called(result: int) -> None:
+    if result == -1:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def syscall(name: str, *arguments: int | bytes | None) -> None:
+    called(LIBC.syscall(NUMBERS[name], *(ctypes.c_long(each) if isinstance(each, int) else each for each in arguments)))
+
+
+def read(path: str) -> None:
+    with open(path, "rb") as file:
+        file.read(1)
+
+
+def journal() -> None:
+    found = glob.glob("/var/log/journal/*/*") + glob.glob("/run/log/journal/*/*")
+    if not found:
+        raise FileNotFoundError(errno.ENOENT, "no journal is seen")
+    read(found[0])
+
+
+def write(directory: str) -> None:
+    path = os.path.join(directory, NAME)
+    with open(path, "wb"):
+        os.unlink(path)
+
+
+def overwrite(path: str) -> None:
+    """Write a file what it says already."""
+    with open(path, "r+b") as file:
+        said = file.read(1)
+        file.seek(0)
+        file.write(said)
+
+
+def truncate(path: str) -> None:
+    os.truncate(path, max(os.stat(path).st_size - 1, 0))
+
+
+def rename(path: str) -> None:
+    os.rename(path, f"{path}.{NAME}")
+    os.rename(f"{path}.{NAME}", path)
+
+
+def unlink(path: str) -> None:
+    with open(path, "rb") as file:
+        said = file.read()
+    os.unlink(path)
+    with open(path, "wb") as file:
+        file.write(said)
+
+
+def clear_flags(path: str) -> None:
+    FS_IOC_SETFLAGS = 0x40086602
+    with open(path, "rb") as file:
+        fcntl.ioctl(file, FS_IOC_SETFLAGS, (0).to_bytes(8, "little"))
+
+
+def unix(path: str) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+
+
+def datagram(path: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
+        connection.connect(path)
+
+
+def tcp(address: str, port: int) -> None:
+    socket.create_connection((address, port), SECONDS / 2).close()
+
+
+def routed(address: str) -> None:
+    """Ask for a way to an address; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as connection:
+        connection.connect((address, 53))
+
+
+def listen(port: int) -> None:
+    socket.create_server(("127.0.0.1", port)).close()
+
+
+def a_socket(*kind: int) -> None:
+    socket.socket(*kind).close()
+
+
+def run(*argv: str) -> None:
+    """Run a program; that it cannot do its work counts as refused."""
+    child = os.posix_spawn(argv[0], argv, os.environ)
+    if os.waitpid(child, 0)[1] != 0:
+        raise PermissionError(errno.EPERM, f"{argv[0]} failed")
+
+
+def run_copy(directory: str) -> None:
+    """Run a copy of the interpreter."""
+    path = os.path.join(directory, NAME)
+    try:
+        shutil.copyfile(os.path.realpath(sys.executable), path)
+        os.chmod(path, 0o755)
+        run(path, "-I", "-S", "-c", "")
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+def run_from_memory() -> None:
+    made = os.memfd_create(NAME, 0)
+    with open(os.path.realpath(sys.executable), "rb") as program:
+        os.sendfile(made, program.fileno(), 0, os.fstat(program.fileno()).st_size)
+    run(f"/proc/self/fd/{made}", "-I", "-S", "-c", "")
+
+
+def load_library(directory: str) -> None:
+    path = os.path.join(directory, NAME)
+    try:
+        shutil.copyfile(glob.glob("/usr/lib/*/libm.so.6")[0], path)
+        ctypes.CDLL(path)
+    except OSError as error:
+        raise PermissionError(errno.EPERM, str(error)) if error.errno is None else error from None
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+def any_program(pattern: str) -> None:
+    """Look whether any program may be run but the server's interpreter."""
+    own = os.stat(sys.executable)
+    if not any(os.access(path, os.X_OK) and not os.path.samestat(os.stat(path), own) for path in glob.glob(pattern)):
+        raise PermissionError(errno.EACCES, "no program can be run")
+
+
+def loader(directory: str) -> None:
+    path = os.path.join(directory, NAME)
+    try:
+        shutil.copyfile(os.path.realpath(sys.executable), path)
+        run(glob.glob("/lib64/ld-linux*.so.*" if X86 else "/lib/ld-linux*.so.*")[0], path, "-I", "-S", "-c", "")
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+def change_protection() -> None:
+    LIBC.mmap.restype = ctypes.c_void_p
+    made = LIBC.mmap(None, ctypes.c_size_t(4096), mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, ctypes.c_long(0))
+    called(LIBC.mprotect(ctypes.c_void_p(made), ctypes.c_size_t(4096), mmap.PROT_READ | mmap.PROT_EXEC))
+
+
+def others() -> None:
+    """Look for processes of another account."""
+    if all(os.stat(path).st_uid == os.geteuid() for path in glob.glob("/proc/[0-9]*")):
+        raise FileNotFoundError(errno.ENOENT, "no process but its own is seen")
+
+
+def setuid_file(directory: str) -> None:
+    path = os.path.join(directory, NAME)
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
+        os.chmod(path, 0o4755)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+def device(directory: str) -> None:
+    path = os.path.join(directory, NAME)
+    os.mknod(path, 0o600 | 0o020000, os.makedev(1, 3))
+    os.unlink(path)
+
+
+def raise_limit(limit: int) -> None:
+    """Ask for more than the server has, or as much as root has."""
+    _soft, hard = resource.getrlimit(limit)
+    try:
+        resource.setrlimit(limit, (hard, hard if os.geteuid() == 0 else max(hard, 0) + 1))
+    except ValueError as error:
+        raise PermissionError(errno.EPERM, str(error)) from None
+
+
+def mount() -> None:
+    os.makedirs(f"/tmp/{NAME}-mount", exist_ok=True)
+    called(LIBC.mount(b"none", f"/tmp/{NAME}-mount".encode(), b"tmpfs", 0, None))
+    called(LIBC.umount2(f"/tmp/{NAME}-mount".encode(), 0))
+
+
+def hostname() -> None:
+    called(LIBC.sethostname(socket.gethostname().encode(), len(socket.gethostname())))
+
+
+def enter(pid: int) -> None:
+    namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+    called(LIBC.setns(namespace, CLONE_NEWNET))
+
+
+def past_the_gate(place: Place) -> None:
+    if os.geteuid() == 0:
+        enter(place["pid"])
+    tcp(*place["bind"])
+
+
+def ptrace(request: int, pid: int) -> None:
+    called(LIBC.ptrace(request, pid, None, None))
+    if pid:
+        os.waitpid(pid, 0x40000000)  # __WALL
+        called(LIBC.ptrace(17, pid, None, None))
+
+
+def read_memory(pid: int) -> None:
+    """Ask for a byte that is nowhere: only who may look is told so."""
+    to = ctypes.create_string_buffer(1)
+    mine = (ctypes.c_void_p * 2)(ctypes.addressof(to), 1)
+    theirs = (ctypes.c_void_p * 2)(1, 1)
+    syscall("process_vm_readv", pid, ctypes.cast(mine, ctypes.c_char_p), 1, ctypes.cast(theirs, ctypes.c_char_p), 1, 0)
+
+
+def hold_lock(path: str) -> None:
+    with open(path, "ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def hold_lock_by_reading(path: str) -> None:
+    with open(path, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def command(*argv: str) -> None:
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise PermissionError(errno.EACCES, done.stderr)
+
+
+# A path that is not there inside is as good as one that may not be opened.
+HIDDEN, FILTERED = "ENOENT EACCES", "EPERM"
+ATTEMPTS = [
+    # The network
+    Attempt("server", "reach the gate from behind", "ECONNREFUSED ENETUNREACH EPERM", lambda p: tcp("127.0.0.1", 443)),
+    Attempt("server", "reach the host by its own address", "ENETUNREACH EPERM", lambda p: tcp(p["address"], 443)),
+    Attempt("server", "find a way to any address on the internet", "ENETUNREACH EPERM", lambda p: routed("198.51.100.1")),
+    Attempt("server", "find a way to the host's name server", "ENETUNREACH EPERM", lambda p: routed(p["nameserver"])),
+    Attempt("server", "listen at another port", "EPERM EACCES", lambda p: listen(9999)),
+    Attempt("server", "open an IPv6 socket", "EAFNOSUPPORT", lambda p: a_socket(socket.AF_INET6, socket.SOCK_STREAM)),
+    Attempt("server", "open a unix socket", "EAFNOSUPPORT", lambda p: a_socket(socket.AF_UNIX, socket.SOCK_STREAM)),
+    Attempt("server", "open a raw socket", "EPERM", lambda p: a_socket(socket.AF_INET, socket.SOCK_RAW, 1)),
+    Attempt("server", "open a packet socket", "EAFNOSUPPORT", lambda p: a_socket(socket.AF_PACKET, socket.SOCK_RAW, 0)),
+    Attempt("server", "open a netlink socket", "EAFNOSUPPORT", lambda p: a_socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)),
+    Attempt("server", "open a vsock socket", "EAFNOSUPPORT", lambda p: a_socket(socket.AF_VSOCK, socket.SOCK_STREAM), NONE),
+    Attempt("server", "reach D-Bus", "EAFNOSUPPORT ENOENT", lambda p: unix("/run/dbus/system_bus_socket")),
+    Attempt("server", "reach systemd's own socket", "EAFNOSUPPORT ENOENT", lambda p: unix("/run/systemd/private")),
+    Attempt("server", "reach systemd's notify socket", "EAFNOSUPPORT ENOENT", lambda p: datagram("/run/systemd/notify")),
+    Attempt("server", "reach HAProxy's admin socket", "EAFNOSUPPORT ENOENT", lambda p: unix(p["door_admin"])),
+    Attempt("server", "reach Caddy's admin socket", "EAFNOSUPPORT ENOENT", lambda p: unix("/run/caddy/admin.sock")),
+    # What others keep
+    Attempt("server", "read the signing key's file", HIDDEN, lambda p: read(p["key"])),
+    Attempt("server", "read secrets.env", HIDDEN, lambda p: read("/etc/nous/secrets.env")),
+    Attempt("server", "read /etc/shadow", HIDDEN, lambda p: read("/etc/shadow")),
+    Attempt("server", "read a user's home", HIDDEN, lambda p: os.listdir("/home/ops")),
+    Attempt("server", "read root's home", HIDDEN, lambda p: os.listdir("/root")),
+    Attempt("server", "read the gate's keys", HIDDEN, lambda p: os.listdir("/var/lib/caddy")),
+    Attempt("server", "read the journal", HIDDEN, lambda p: journal()),
+    # The audit log
+    Attempt("server", "truncate the audit log", "EPERM", lambda p: truncate(p["audit"])),
+    Attempt("server", "overwrite the audit log", "EPERM", lambda p: overwrite(p["audit"])),
+    Attempt("server", "rename the audit log", "EPERM EACCES EBUSY EXDEV EROFS", lambda p: rename(p["audit"])),
+    Attempt("server", "take the audit log's append-only flag away", "EPERM ENOTTY", lambda p: clear_flags(p["audit"])),
+    Attempt("server", "unlink the audit log", "EPERM EACCES EBUSY EROFS", lambda p: unlink(p["audit"])),
+    # Writing
+    *(
+        Attempt("server", f"write to {where}", "EROFS EACCES ENOENT EPERM", lambda p, where=where: write(where))
+        for where in ("/", "/usr/bin", "/etc", "/opt/nous", "/run", "/var", "/home", "/dev")
+    ),
+    Attempt("server", "write to the release that runs", "EROFS", lambda p: write(p["release"])),
+    Attempt("server", "write a kernel setting", "EROFS EACCES ENOENT", lambda p: overwrite("/proc/sys/kernel/core_pattern"), NONE),
+    Attempt("server", "write to its own control group", "EROFS EACCES ENOENT", lambda p: os.mkdir(f"/sys/fs/cgroup/{NAME}"), NONE),
+    Attempt("server", "make a setuid file", "EPERM", lambda p: setuid_file(p["state"])),
+    Attempt("server", "make a device", "EPERM", lambda p: device(p["state"])),
+    Attempt("server", "open the machine's memory", "ENOENT EPERM EACCES", lambda p: read("/dev/mem"), NONE),
+    # Running
+    Attempt("server", "run a shell", "EACCES ENOENT EPERM", lambda p: run("/bin/sh", "-c", ":")),
+    Attempt("server", "run any program of /usr/bin or /usr/sbin", "EACCES", lambda p: any_program("/usr/*bin/*")),
+    Attempt("server", "run a program of the state folder by the loader", "EPERM EACCES", lambda p: loader(p["state"])),
+    Attempt("server", "run a program from /tmp", "EACCES", lambda p: run_copy("/tmp")),
+    Attempt("server", "run a program from the state folder", "EACCES", lambda p: run_copy(p["state"])),
+    Attempt("server", "run a program from memory", "EPERM EACCES", lambda p: run_from_memory()),
+    Attempt("server", "load a library from the state folder", "EPERM", lambda p: load_library(p["state"])),
+    Attempt("server", "map memory to write and run", "EPERM EACCES", lambda p: mmap.mmap(-1, 4096, prot=7).close()),
+    Attempt("server", "make written memory runnable", "EPERM EACCES", lambda p: change_protection()),
+    # The kernel
+    Attempt("server", "load a module", FILTERED, lambda p: syscall("finit_module", -1, b"", 0), NONE),
+    Attempt("server", "load another kernel", FILTERED, lambda p: syscall("kexec_load", 0, 0, None, 0), NONE),
+    Attempt("server", "switch the machine off", FILTERED, lambda p: syscall("reboot", 0, 0, 0), NONE),
+    Attempt("server", "add swap", FILTERED, lambda p: syscall("swapon", b"/nowhere", 0), NONE),
+    Attempt("server", "read the kernel's log", FILTERED, lambda p: syscall("syslog", 2, None, 0), NONE),
+    Attempt("server", "set the clock", FILTERED, lambda p: syscall("clock_settime", 999, None), "EINVAL"),
+    Attempt("server", "tune the clock", FILTERED, lambda p: syscall("adjtimex", None), "EFAULT"),
+    Attempt("server", "watch with perf", FILTERED, lambda p: syscall("perf_event_open", None, 0, 0, -1, 0), NONE),
+    Attempt("server", "load a BPF program", FILTERED, lambda p: syscall("bpf", 999, None, 0), "EINVAL"),
+    Attempt("server", "handle page faults", FILTERED, lambda p: syscall("userfaultfd", 0x7FFF0000), "EINVAL"),
+    Attempt("server", "use io_uring", FILTERED, lambda p: syscall("io_uring_setup", 1, None), "EFAULT"),
+    Attempt("server", "use a keyring", FILTERED, lambda p: syscall("keyctl", 999, 0), "ENOTSUP"),
+    Attempt("server", "add a key", FILTERED, lambda p: syscall("add_key", None, None, None, 0, 0), "EFAULT"),
+    Attempt("server", "run in real time", FILTERED, lambda p: syscall("sched_setscheduler", 0, 1, None), "EINVAL"),
+    Attempt("server", "mount", FILTERED, lambda p: mount()),
+    Attempt("server", "change its root", FILTERED, lambda p: os.chroot("/")),
+    Attempt("server", "make a user namespace", FILTERED, lambda p: called(LIBC.unshare(CLONE_NEWUSER))),
+    Attempt("server", "make a mount namespace", FILTERED, lambda p: called(LIBC.unshare(CLONE_NEWNS))),
+    Attempt("server", "change the hostname", FILTERED, lambda p: hostname()),
+    Attempt("server", "change its personality", FILTERED, lambda p: called(LIBC.personality(0x0400000))),
+    Attempt("server", "become root", "EPERM EINVAL", lambda p: os.setuid(0)),
+    # Other processes
+    Attempt("server", "see other processes", "ENOENT", lambda p: others()),
+    Attempt("server", "signal the gate", "ESRCH EPERM", lambda p: os.kill(p["caddy"], 0)),
+    Attempt("server", "be traced, or trace", FILTERED, lambda p: ptrace(0, 0)),
+    Attempt("server", "read the gate's memory", "EPERM ESRCH", lambda p: read_memory(p["caddy"]), "EFAULT"),
+    Attempt("server", "enter another network namespace", "EPERM ENOENT", lambda p: enter(p["caddy"])),
+    # Limits
+    Attempt("server", "allow itself core dumps", "EPERM", lambda p: raise_limit(resource.RLIMIT_CORE)),
+    Attempt("server", "allow itself more files", "EPERM", lambda p: raise_limit(resource.RLIMIT_NOFILE)),
+    # Another local user
+    Attempt("user", "reach the server past the gate, over TCP", "ECONNREFUSED", past_the_gate),
+    Attempt("user", "reach the server by the door's socket", "EACCES", lambda p: unix(p["door"])),
+    Attempt("user", "hold the door by HAProxy's admin socket", "EACCES", lambda p: unix(p["door_admin"])),
+    Attempt("user", "open the gate by Caddy's admin socket", "EACCES", lambda p: unix("/run/caddy/admin.sock")),
+    Attempt("user", "enter the server's network namespace", "EACCES EPERM", lambda p: enter(p["pid"])),
+    Attempt("user", "read the signing key", "EACCES", lambda p: read(p["key"])),
+    Attempt("user", "read the server's credentials", "EACCES", lambda p: os.listdir("/run/credentials/nous.service")),
+    Attempt("user", "read secrets.env", "EACCES", lambda p: read("/etc/nous/secrets.env")),
+    Attempt("user", "read nous.env", "EACCES", lambda p: read("/etc/nous/nous.env")),
+    Attempt("user", "read build.json", "EACCES", lambda p: read("/etc/nous-vm/build.json")),
+    Attempt("user", "read the database", "EACCES", lambda p: read(f"{p['state']}/state.db")),
+    Attempt("user", "read the tokens", "EACCES", lambda p: read(f"{p['state']}/auth/tokens.json")),
+    Attempt("user", "read the audit log", "EACCES", lambda p: read(p["audit"])),
+    Attempt("user", "truncate the audit log", "EACCES", lambda p: truncate(p["audit"])),
+    Attempt("user", "rename the audit log", "EACCES", lambda p: rename(p["audit"])),
+    Attempt("user", "write beside the audit log", "EACCES", lambda p: write(os.path.dirname(p["audit"]))),
+    Attempt("user", "write to the state folder", "EACCES", lambda p: write(p["state"])),
+    Attempt("user", "write to the release that runs", "EACCES", lambda p: write(p["release"])),
+    Attempt("user", "read the server's environment", "EACCES", lambda p: read(f"/proc/{p['pid']}/environ")),
+    Attempt("user", "read the server's memory", "EACCES", lambda p: os.close(os.open(f"/proc/{p['pid']}/mem", os.O_RDONLY))),
+    Attempt("user", "look into the server's root", "EACCES", lambda p: os.listdir(f"/proc/{p['pid']}/root/")),
+    Attempt("user", "trace the server", "EPERM", lambda p: ptrace(16, p["pid"])),
+    Attempt("user", "signal the server", "EPERM", lambda p: os.kill(p["pid"], 0)),
+    Attempt("user", "command the server's unit", "EACCES", lambda p: command("systemctl", "reset-failed", "nous.service")),
+    Attempt("user", "hold the door with nous-vm-activate", "EACCES", lambda p: command("/usr/local/sbin/nous-vm-activate", "open")),
+    Attempt("user", "hold the activation's lock", "EACCES", lambda p: hold_lock(p["lock"])),
+    Attempt("user", "hold the activation's lock by reading", "EACCES", lambda p: hold_lock_by_reading(p["lock"])),
+]
+
+
+def outcome(attempt: Attempt, place: Place) -> str:
+    """Try it in a process of its own, which it may change or lose."""
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(SECONDS)
+        said = SUCCEEDED
+        try:
+            attempt.do(place)
+        except TimeoutError:
+            said = "ETIMEDOUT"
+        except OSError as error:
+            said = errno.errorcode.get(error.errno or 0, f"{type(error).__name__}: {error}")
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+        os.write(theirs, said.encode())
+        os._exit(0)
+    os.close(theirs)
+    with open(ours, encoding="utf-8") as pipe:
+        said = pipe.read()
+    _pid, status = os.waitpid(child, 0)
+    return said or f"ended by signal {os.WTERMSIG(status)}"
+
+
+def table() -> str:
+    """Lay the attempts out for the role's README."""
+    lines = []
+    for who, title in (("server", "from inside the server's unit"), ("user", "as another local user")):
+        tried = [attempt for attempt in ATTEMPTS if attempt.who == who]
+        lines += [f"| tried {title} | refused with |", "|---|---|"]
+        lines += [f"| {attempt.what} | {' or '.join(attempt.refused.split())} |" for attempt in tried] + [""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    who = sys.argv[1]
+    if who == "table":
+        print(table(), end="")
+        return
+    place = json.loads(base64.b64decode(os.environ["NOUS_VM_ATTEMPTS"]))
+    tried = [attempt for attempt in ATTEMPTS if (attempt.who == who if who != "control" else attempt.control != NONE)]
+    print(json.dumps({f"{attempt.who}: {attempt.what}": outcome(attempt, place) for attempt in tried}))
+
+
+if __name__ == "__main__":
+    main()

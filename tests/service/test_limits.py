@@ -1,0 +1,71 @@
+"""What keeps a server that goes wrong from taking the host with it: its limits, and the pace of a crash loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from host import DOOR, FULL, UNIT, Host, wait
+
+FLUSH = "nous-state-flush.service"
+LIMITS = ("MemoryMax", "TasksMax", "LimitNOFILE", "LimitCORE")
+CRASH = f"/run/systemd/system/{UNIT}.d/crash.conf"
+CRASHES = 10 if FULL else 6
+LONGEST = 30  # seconds between two starts, however long it goes on
+
+
+@pytest.mark.parametrize("unit", [UNIT, DOOR, FLUSH])
+def test_limits_are_what_systemd_has(host: Host, unit: str) -> None:
+    """The control groups of a container may not enforce memory and tasks, so they are read back; what the kernel itself holds is read there."""
+    limits = {name: host.show(name, unit) for name in LIMITS}
+    print(f"{unit}: {limits}")
+    assert 2**26 <= int(limits["MemoryMax"]) <= 2**31
+    assert 16 <= int(limits["TasksMax"]) <= 128
+    assert 1024 <= int(limits["LimitNOFILE"]) <= 8192
+    assert limits["LimitCORE"] == "0"
+    if unit != FLUSH:
+        held = host.sh(f"cat /proc/{host.show('MainPID', unit)}/limits")
+        rows = {line[:26].strip(): line[26:].split() for line in held.splitlines()}
+        assert rows["Max core file size"][:2] == ["0", "0"]
+        assert rows["Max open files"][:2] == [limits["LimitNOFILE"]] * 2
+
+
+@pytest.fixture
+def crashing(host: Host) -> Iterator[float]:
+    """Let the server end as soon as it is started; say since when."""
+    since = time.monotonic()
+    host.put(CRASH, '[Service]\nExecStart=\nExecStart=/opt/nous/current/venv/bin/python -c "raise SystemExit(1)"\n')
+    host.sh(f"systemctl daemon-reload; systemctl restart --no-block {UNIT}")
+    try:
+        yield since
+    finally:
+        host.sh(f"rm -r $(dirname {CRASH}); systemctl daemon-reload; systemctl restart {UNIT}")
+        wait(host.answers, "the server to answer again")
+
+
+def test_a_crash_loop_slows_down_never_ends_and_is_seen(host: Host, crashing: float) -> None:
+    wait(lambda: int(host.show("NRestarts")) >= CRASHES, f"{CRASHES} crashes", patience=300)
+    said = host.journal(crashing)
+    starts = [int(line["__MONOTONIC_TIMESTAMP"]) / 1e6 for line in said if str(line.get("MESSAGE")).startswith(f"Started {UNIT}")]
+    gaps = [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)]
+    print("seconds between two starts:", " ".join(f"{gap:.1f}" for gap in gaps))
+    assert len(gaps) >= CRASHES - 1
+    assert gaps[-1] > 4 * gaps[0]
+    assert all(later > 0.9 * earlier for earlier, later in zip(gaps, gaps[1:], strict=False))
+    assert max(gaps) < LONGEST + 5
+    assert not FULL or min(gaps[-2:]) > LONGEST - 1
+    # It goes on, and nothing puts an end to it.
+    assert host.show("ActiveState") == "activating"
+    assert host.show("StartLimitIntervalUSec") == "0"
+    assert host.show("Restart") == "always"
+    # Who looks, sees it.
+    warned = host.journal(crashing, UNIT, "--priority=warning")
+    assert len(warned) >= CRASHES - 1
+    rows = host.check()
+    assert (rows["service"], rows["crashes"]) == ("fail", "fail")
+
+
+def test_all_is_as_promised(host: Host) -> None:
+    wait(host.answers, "the server to answer")
+    assert {name: status for name, status in host.check().items() if status == "fail"} == {}

@@ -1,0 +1,49 @@
+"""Upgrades, good ones and bad ones, and rollbacks, under 200 requests a second."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from host import Host, wait
+
+READY = 8  # seconds that a release on trial has; what waits at the door waits no longer
+
+
+def status(host: Host) -> dict[str, Any]:
+    return json.loads(host.sh("/usr/local/sbin/nous-vm-activate status || true"))
+
+
+def test_upgrade_and_rollback_fail_no_request(host: Host) -> None:
+    before = status(host)["current"]
+    calls = host.query("SELECT count(*) FROM executed")
+    newer = host.pack("1.1.0")
+    with host.load() as load:
+        run = host.play(nous_service_archive=str(newer))
+        assert run.returncode == 0, run.stdout[-4000:]
+        load.settle()
+        after = status(host)["current"]
+        assert after != before
+        back = host.play("rollback")
+        assert back.returncode == 0, back.stdout[-4000:]
+        assert status(host)["current"] == before
+    load.assert_nothing_failed()
+    # A release goes back, what it wrote does not.
+    assert host.query("SELECT count(*) FROM executed") > calls
+
+
+@pytest.mark.parametrize("fault", ["crash", "hang", "error"])
+def test_failed_upgrade_fails_no_request(host: Host, fault: str) -> None:
+    before = status(host)["current"]
+    broken = host.pack("1.2.0", fault)
+    with host.load() as load:
+        run = host.play(nous_service_archive=str(broken), nous_service_ready_timeout=READY)
+        assert run.returncode != 0
+        assert "does not serve" in run.stdout, run.stdout[-4000:]
+        assert status(host)["current"] == before
+        again = host.play(nous_service_archive=str(broken), nous_service_ready_timeout=READY)
+        assert again.returncode != 0
+        assert status(host)["current"] == before
+    load.assert_nothing_failed()
+    wait(host.answers, "the release before to answer")
