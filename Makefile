@@ -1,4 +1,4 @@
-.PHONY: up test lint unit molecule bench clean key-full rotation-full gate-full
+.PHONY: up test lint unit molecule bench clean key-full rotation-full gate-full service-full
 
 up: ## a systemd container as the host, the site playbook against it, what to try
 	@tests/hosts/up $(ARGS)
@@ -26,6 +26,9 @@ rotation-full: ## a hundred rotations, hundreds of kills, a hundred failing days
 
 gate-full: ## thousands of mutated paths, slow senders, renewal
 	@NOUS_VM_GATE=full tests/run gate
+
+service-full: ## restarts, kills, upgrades and crash loops under load, whole
+	@NOUS_VM_SERVICE=full tests/run service
 
 clean: ## leave nothing behind
 	@tests/hosts/down
