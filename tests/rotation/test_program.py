@@ -122,7 +122,7 @@ def test_killed_at_any_step_nothing_is_lost_or_doubled(seal: types.ModuleType, d
 
 @pytest.mark.parametrize("content", LOGS.values(), ids=LOGS.keys())
 def test_recovery_can_be_killed_too(seal: types.ModuleType, directory: Path, content: bytes, full: bool) -> None:
-    for at in range(3, 12) if full else (5, 8):
+    for at in range(3, 12) if full else (3, 6):
         for then in range(8):
             log = make(directory, seal, content)
             inode = log.stat().st_ino
