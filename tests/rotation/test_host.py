@@ -27,8 +27,8 @@ def test_nothing_is_lost_while_a_service_writes(host: Host, full: bool, how: str
     if not full and (how == "watched") == (rate == 0):
         pytest.skip("the short form takes one of each: make rotation-full")
     rotations = 100 if full else 3
-    # What is written at full speed and not synced grows faster than it is compressed: it is begun anew every ten rotations.
-    each = min(rotations, 10 if (how, rate) == ("once", 0) else 100)
+    # What is written at full speed and not synced grows faster than it is compressed: it is begun anew every five rotations.
+    each = min(rotations, 5 if (how, rate) == ("once", 0) else 100)
     for _round in range(rotations // each):
         host.begin(rate, how)
         pid = host.out("systemctl", "show", "--value", "--property=MainPID", host.writer)
