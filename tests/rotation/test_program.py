@@ -209,7 +209,7 @@ def test_another_run_is_waited_for_but_not_for_ever(seal: types.ModuleType, dire
     waits = threading.Event()
     sleep = seal.time.sleep
     seal.time = types.SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: (waits.set(), sleep(seconds)))
-    threading.Thread(target=lambda: (waits.wait(), other.communicate(b"\n"))).start()
+    threading.Thread(target=lambda: (waits.wait(), other.communicate(b"\n")), daemon=True).start()
     assert run(seal, directory, "recover") == 0
     assert waits.is_set()
 
