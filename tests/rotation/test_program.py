@@ -120,6 +120,18 @@ def test_killed_at_any_step_nothing_is_lost_or_doubled(seal: types.ModuleType, d
     assert at >= 8
 
 
+def test_killed_at_any_step_the_next_seal_makes_up_for_it(seal: types.ModuleType, directory: Path) -> None:
+    """Although nobody recovered."""
+    for at in range(10):
+        log = make(directory, seal, LINES)
+        inode = log.stat().st_ino
+        killed(seal, directory, "seal", at)
+        assert run(seal, directory, "seal") == 0
+        assert_as_promised(seal, directory, LINES, inode)
+        seal.inode_flags(log, off=seal.APPEND_ONLY)
+        (directory / ".segment/log").unlink()
+
+
 @pytest.mark.parametrize("content", LOGS.values(), ids=LOGS.keys())
 def test_recovery_can_be_killed_too(seal: types.ModuleType, directory: Path, content: bytes, full: bool) -> None:
     for at in range(3, 12) if full else (3, 6):
