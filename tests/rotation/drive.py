@@ -71,7 +71,7 @@ def settle() -> None:
     """Wait until neither the rotation nor the recovery after it is at work."""
     busy = ["list-units", "--no-legend", "--plain", "--state=activating,deactivating", ROTATE, RECOVER]
     while systemctl(*busy).stdout or RECOVER in systemctl("list-jobs", "--no-legend").stdout:
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 def rotate(when: str) -> None:
