@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import socket
 import subprocess
 from pathlib import Path
 
@@ -12,9 +13,15 @@ def show(name):
 
 
 def answer(host):
-    connection = http.client.HTTPConnection("127.0.0.1:8088", timeout=5)
+    connection = http.client.HTTPConnection("door", timeout=5)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect("/run/nous-door/mcp.sock")
     connection.request("POST", "/", headers={"Host": host, "Content-Type": "application/json"})
     return connection.getresponse().status
+
+
+def listening(*inside):
+    return subprocess.run([*inside, "ss", "--listening", "--tcp", "--numeric", "--no-header"], capture_output=True, text=True, check=True).stdout
 
 
 pid = show("MainPID")
@@ -46,7 +53,8 @@ print(
             "credentials": sorted(os.listdir(credentials)),
             "modes": {str(path): f"{path.stat().st_mode & 0o7777:04o} {path.owner()}:{path.group()}" for path in Path("/etc/nous").iterdir()},
             "secrets_readable_by_the_server": readable.returncode == 0,
-            "listening": subprocess.run(["ss", "--listening", "--tcp", "--numeric", "--no-header"], capture_output=True, text=True, check=True).stdout,
+            "listening": listening("nsenter", f"--net=/proc/{pid}/ns/net"),
+            "listening_on_the_host": listening(),
             "timer": subprocess.run(
                 ["systemctl", "is-active", "nous-state-flush.timer"], capture_output=True, text=True, check=False
             ).stdout.strip(),
