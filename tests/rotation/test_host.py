@@ -64,6 +64,8 @@ def test_several_logs_at_once(host: Host) -> None:
     host.sh(f"echo '{{}}' >> {host.directory}/anchors.jsonl")
     anchors = host.out("md5sum", f"{host.directory}/anchors.jsonl")
     assert host.drive(rotations=3)["wrong"] == NONE
+    said = [line.partition(":")[0] for line in host.said().splitlines()]
+    assert said.index("freeze") < said.index("thaw") < said.index("release")  # logrotate works while the units run
     assert host.out("md5sum", f"{host.directory}/anchors.jsonl") == anchors
     assert host.assert_whole()["segments"] == 3
     assert host.assert_whole(host.second, host.other)["segments"] == 3
