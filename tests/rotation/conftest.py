@@ -82,7 +82,7 @@ class Host:
 
     def run(self, *argv: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         command = ["docker", "exec", "--interactive", self.container, *argv]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=3600 if FULL else 120)
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=7200 if FULL else 600)
         assert not check or done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
         return done
 

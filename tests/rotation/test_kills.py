@@ -53,7 +53,8 @@ def test_a_recovery_that_is_killed_comes_again(host: Host) -> None:
     assert host.held("seal", 2 * host.calls("seal").index(f"write {host.log}") + 1)
     host.run("systemctl", "kill", "--signal=SIGKILL", host.rotation)
     host.sh(f"until [ -e /run/rotation-test/once ]; do sleep 0.05; done; rm /run/rotation-test/plan; systemctl kill --signal=SIGKILL {recover}")
-    host.sh(f"until [ $(systemctl show --value --property=NRestarts {recover}) = 1 ] && [ $(systemctl is-active {recover}) = inactive ]; do sleep 0.05; done")
+    again = f"[ $(systemctl show --value --property=NRestarts {recover}) = 1 ] && [ $(systemctl is-active {recover}) = inactive ]"
+    host.sh(f"timeout 120 sh -c 'until {again}; do sleep 0.05; done'")
     assert host.sh(f"lsattr {host.log} | cut -c6; ls {host.directory}/.segment; systemctl show --value --property=FreezerState {host.writer}") == (
         "a\naudit.jsonl\nrunning"
     )
