@@ -32,7 +32,7 @@ def place(host: Host) -> dict[str, Any]:
         "release": release,
         "door": "/run/nous-door/mcp.sock",
         "door_admin": "/run/nous-door-admin/haproxy.sock",
-        "lock": "/run/lock/nous-vm-activate.lock",
+        "lock": "/run/nous-vm-activate.lock",
         "bind": ["127.0.0.1", 8088],
         "pid": int(host.show("MainPID", UNIT)),
         "caddy": int(host.show("MainPID", "caddy.service")),

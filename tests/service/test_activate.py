@@ -1,0 +1,488 @@
+"""The activation on a host: trials that fail, and the program killed, or the host switched off, before each of its acts.
+
+Releases are copies of the one that serves, so that nothing is built here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from host import FULL, OPERATOR, REPOSITORY, SITE, STRANGER, UNIT, VENDOR, Host, wait
+
+PROGRAM = "/usr/local/sbin/nous-vm-activate"
+ROOT, DATABASE, ENVIRONMENT = "/opt/nous", "/var/lib/nous/state.db", "/etc/nous/nous.env"
+WATCH = "/run/nous-vm-acts"
+SHORT = 10  # seconds that a release has that is never ready
+HERE = Path(__file__).parent
+COPY = f"""
+cd {ROOT}/releases; rm -rf "$2"; cp -al "$1" "$2"; cd "$2"
+for file in $(grep -rlI "$1" --include=*.pth --include=pyvenv.cfg --include=direct_url.json venv) source/src/nous/release.py release.json; do
+  sed "s|$1|$2|g" "$file" > .new; mv .new "$file"
+done
+printf 'VERSION = "%s"\\nFAULT = "%s"\\n' "$2" "$3" > source/src/nous/release.py
+rm -rf source/src/nous/__pycache__/release.* bad.json
+"""
+
+
+class Done(NamedTuple):
+    """What the program ended with, and said."""
+
+    rc: int
+    said: dict[str, Any]
+    stderr: str
+
+
+class Releases:
+    """A host with the release that it came with, and copies of it."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.first = self.status()["current"]
+
+    def run(self, *arguments: str) -> Done:
+        command = ["docker", "exec", self.host.container, PROGRAM, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return Done(done.returncode, json.loads(done.stdout or "{}"), done.stderr)
+
+    def well(self, *arguments: str) -> dict[str, Any]:
+        done = self.run(*arguments)
+        assert done.rc == 0, done
+        return done.said
+
+    def status(self) -> dict[str, Any]:
+        return self.run("status").said
+
+    def copy(self, name: str, fault: str = "none") -> str:
+        self.host.sh(f"set -- {self.first} {name} {fault}; {COPY}")
+        return name
+
+    def configure(self, **settings: Any) -> None:
+        script = f"import json; p = '/etc/nous-vm/activate.json'; c = json.load(open(p)); c.update({settings!r}); json.dump(c, open(p, 'w'))"
+        self.host.sh("python3 -", stdin=script)
+
+    def door(self, command: str) -> str:
+        script = (
+            "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/nous-door-admin/haproxy.sock');"
+            f"s.sendall({command.encode()!r} + b'\\n'); print(b''.join(iter(lambda: s.recv(65536), b'')).decode())"
+        )
+        return self.host.sh("python3 -", stdin=script)
+
+    def door_is_open(self) -> bool:
+        """Tell whether the door takes connections; held, its limit is none."""
+        return self.door("show stat door 1 -1").splitlines()[1].split(",")[6] == "1000"
+
+    def assert_whole(self, *may: str) -> str:
+        """One of the releases that may serve does, nothing is left half-done, clients get in; return which."""
+        wait(self.host.answers, "an answer")
+        status = self.status()
+        assert status["current"] in may
+        assert (status["unfinished"], status["at_work"], status["reason"]) == (None, None, None)
+        assert self.door_is_open()
+        assert self.host.sh(f"readlink -f {ROOT}/current/source/src/nous/release.py") == f"{ROOT}/releases/{status['current']}/source/src/nous/release.py"
+        return str(status["current"])
+
+
+@pytest.fixture
+def releases(host: Host) -> Iterator[Releases]:
+    host.sh("cp -a /etc/nous-vm/activate.json /root/activate.json")
+    made = Releases(host)
+    made.configure(keep=20)
+    yield made
+    host.sh(f"rm -rf {WATCH}; systemctl unset-environment PYTHONPATH; cp -a /root/activate.json /etc/nous-vm/activate.json")
+    made.well("serve", made.first, "--again")
+    host.sh(f"cd {ROOT}/releases; for each in *; do [ $each = {made.first} ] || rm -rf $each; done; rm -rf {ROOT}/backups/*")
+
+
+@pytest.fixture
+def watched(releases: Releases) -> Iterator[Releases]:
+    """The same, with acts.py watching the program in its units."""
+    watch(releases.host)
+    yield releases
+
+
+def watch(host: Host) -> None:
+    host.put(f"{WATCH}/sitecustomize.py", (HERE / "acts.py").read_text(encoding="utf-8"))
+    host.sh(f"systemctl set-environment PYTHONPATH={WATCH}")
+
+
+class Act(NamedTuple):
+    """What the program does to its host at a step, the how many-th of that step."""
+
+    step: str
+    number: int
+    what: str
+
+
+def plan(host: Host, command: str, action: str, act: Act) -> None:
+    host.sh(f"rm -f {WATCH}/log; echo {command} {action} {act.step} {act.number} > {WATCH}/plan")
+
+
+def done(host: Host) -> list[Act]:
+    """Return what the program did."""
+    found: list[Act] = []
+    for step, what in (line.split(" ", 1) for line in host.sh(f"cat {WATCH}/log || true").splitlines()):
+        found.append(Act(step, sum(act.step == step for act in found), what))
+    return found
+
+
+def acts(releases: Releases, *arguments: str) -> list[Act]:
+    """Let the program run undisturbed; return what it did. While it waits for the server it does the same again and again: once is enough."""
+    plan(releases.host, arguments[0], "log", Act("-", 0, ""))
+    releases.well(*arguments)
+    found = done(releases.host)
+    assert {act.step for act in found} == {"before", "hold", "stop", "trial", "accepted", "after"}
+    return [act for index, act in enumerate(found) if act.step != "trial" or act.what not in {each.what for each in found[:index]}]
+
+
+def chosen(found: list[Act], host: Host) -> list[Act]:
+    """Return where to kill: everywhere, or in the short form at the first act of each step, and at some that change from platform to platform."""
+    if FULL:
+        return found
+    long = [act for act in found if "Popen" in act.what and any(word in act.what for word in ("'stop'", "copy-out", "'start'"))]
+    some = [act for act in found if act.number == 0] + long + found[len(host.platform) % 7 :: 14]
+    return [act for act in found if act in some]
+
+
+def power_cycle(host: Host) -> None:
+    """Switch the host off as a power cut does, and on again."""
+    subprocess.run(["docker", "kill", host.container], check=True, capture_output=True)
+    subprocess.run(["docker", "start", host.container], check=True, capture_output=True)
+    host.__dict__.pop("network", None)
+    host.sh("until systemctl is-system-running --wait 2>&1 | grep -Eqx 'running|degraded'; do sleep 0.1; done")
+    for address in (VENDOR, OPERATOR, STRANGER):
+        host.sh(f"ip address replace {address}/32 dev lo")
+
+
+def test_killed_before_each_act(watched: Releases, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a load on it, from either release to the other: what was acknowledged is there, nothing ran twice, and no request failed."""
+    monkeypatch.setattr("host.RATE", 50)
+    host, serves, other = watched.host, watched.first, watched.copy("other")
+    points = chosen(acts(watched, "serve", other), host)
+    serves, other = other, serves
+    with host.load() as load:
+        for point in points:
+            plan(host, "serve", "kill", point)
+            ended = watched.run("serve", other)
+            assert ended.rc == 1, (point, ended)
+            now = watched.assert_whole(serves, other)
+            assert now == (other if point.step in ("accepted", "after") else serves), point
+            serves, other = now, {serves, other}.difference({now}).pop()
+    print(f"killed before {len(points)} acts, {Counter(point.step for point in points)}")
+    print(load)
+    load.assert_record()
+    assert load.failed == []
+
+
+@contextlib.contextmanager
+def stopped_at(releases: Releases, point: Act, release: str) -> Iterator[None]:
+    """Let the activation come to an act, and stop there. It must be ended within."""
+    plan(releases.host, "serve", "stop", point)
+    asked = subprocess.Popen(["docker", "exec", releases.host.container, PROGRAM, "serve", release], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait(lambda: [act for act in done(releases.host) if act[:2] == point[:2]], f"{point}")
+    yield
+    asked.wait()
+
+
+def test_recovery_killed_too(watched: Releases) -> None:
+    """Whatever kills the recovery: systemd starts another, which ends it."""
+    host, other = watched.host, watched.copy("other")
+    started = next(act for act in acts(watched, "serve", other) if "'start'" in act.what)
+    watched.well("serve", watched.first, "--again")
+    number = 0
+    while True:
+        with stopped_at(watched, started, other):
+            plan(host, "recover", "kill", Act("trial", number, ""))
+            host.sh("kill -KILL $(systemctl show --value --property=MainPID 'nous-vm-activate-*')")
+        wait(lambda: not host.sh(f"ls {ROOT}/activation.json || true"), "another recovery")
+        watched.assert_whole(watched.first)
+        if not [act for act in done(host) if act[:2] == ("trial", number)]:
+            break
+        number += 1 if FULL else 5
+    assert number >= 10
+
+
+def test_host_switched_off_before_each_act(watched: Releases) -> None:
+    """The boot makes it whole before the server starts."""
+    host, other = watched.host, watched.copy("other")
+    found = acts(watched, "serve", other)
+    watched.well("serve", watched.first, "--again")
+    points = found if FULL else [next(act for act in found if act.step == step and "Popen" in act.what) for step in ("hold", "stop", "trial", "accepted")]
+    for point in points:
+        with host.load() as load:
+            pass
+        with stopped_at(watched, point, other):
+            power_cycle(host)
+        now = watched.assert_whole(watched.first, other)
+        assert now == (other if point.step in ("accepted", "after") else watched.first), point
+        calls = {call for (call,) in host.query(f"SELECT call_id FROM executed WHERE call_id LIKE '{load.run}-%'")}
+        assert {f"{load.run}-{number}" for number in load.executed} <= calls, point
+        watch(host)
+        watched.well("serve", watched.first, "--again")
+
+
+def test_ended_by_systemd(watched: Releases) -> None:
+    host, other = watched.host, watched.copy("other", "hang")
+    asked = subprocess.Popen(["docker", "exec", host.container, PROGRAM, "serve", other], stdout=subprocess.PIPE, text=True)
+    wait(lambda: watched.status()["unfinished"] == "trial", "the trial")
+    host.sh("systemctl stop 'nous-vm-activate-*'")
+    said = json.loads(asked.communicate()[0])
+    assert (asked.returncode, said["reason"], said["back"]) == (1, "it was cut short at the step trial", f"{watched.first} serves again")
+    watched.assert_whole(watched.first)
+    assert watched.status()["bad"] == {}
+
+
+@pytest.mark.parametrize(("fault", "why"), [("crash", "crashes"), ("hang", "does not answer"), ("error", "answers 500")])
+def test_bad_release(releases: Releases, fault: str, why: str) -> None:
+    host, bad = releases.host, releases.copy("bad", fault)
+    releases.configure(timeout=60 if fault == "crash" else SHORT)
+    tried = releases.run("serve", bad)
+    assert tried.rc == 1
+    assert why in tried.said["reason"]
+    assert tried.said["back"] == f"{releases.first} serves again"
+    assert tried.said["journal"]
+    pid = host.show("MainPID")
+    for _ in range(2):
+        refused = releases.run("serve", bad)
+        assert refused.rc == 1
+        assert f"with these settings, {tried.said['reason']}" in refused.said["reason"]
+    assert host.show("MainPID") == pid, "what was refused stopped the server"
+    assert releases.assert_whole(releases.first)
+    assert list(releases.status()["bad"]) == [bad]
+    # Mended, it is taken, and no longer known as bad.
+    releases.configure(timeout=60)
+    releases.host.sh(f"sed -i s/{fault}/none/ {ROOT}/releases/{bad}/source/src/nous/release.py")
+    releases.well("serve", bad, "--again")
+    assert releases.status()["bad"] == {}
+
+
+WAITING = """
+import json, socket, sys
+body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "note", "arguments": {"text": "x", "call_id": "waiting"}}})
+head = ["POST / HTTP/1.1", "Host: nous.example.org", f"Authorization: Bearer {sys.argv[1]}", "Accept: application/json, text/event-stream"]
+head += ["Content-Type: application/json", f"Content-Length: {len(body)}", "Connection: close"]
+with socket.socket(socket.AF_UNIX) as door:
+    door.connect("/run/nous-door/mcp.sock")
+    door.sendall(("\\r\\n".join(head) + "\\r\\n\\r\\n" + body).encode())
+    print(json.dumps(b"".join(iter(lambda: door.recv(65536), b"")).decode()))
+"""
+
+
+def test_what_waits_for_a_dead_server_does_not_reach_the_one_on_trial(releases: Releases) -> None:
+    """The release on trial might answer it, and the way back would lose what it wrote."""
+    host, bad = releases.host, releases.copy("bad", "error")
+    releases.configure(timeout=SHORT)
+    host.sh(f"systemctl stop {UNIT}")
+    command = ["docker", "exec", host.container, "python3", "-c", WAITING, host.token]
+    waiting = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    wait(lambda: int(releases.door("show stat requests 2 -1").splitlines()[1].split(",")[4]), "the request to wait")
+    failed = releases.run("serve", bad)
+    assert failed.said["back"] == f"{releases.first} serves again"
+    answer = json.loads(waiting.communicate()[0])
+    assert "broken on purpose" not in answer
+    assert answer == "" or answer.startswith("HTTP/1.1 50")
+    assert host.query("SELECT * FROM executed WHERE call_id = 'waiting'") == []
+
+
+def test_rollback(releases: Releases) -> None:
+    """Further back each time; what was left does not come back by itself."""
+    nothing = releases.run("rollback")
+    assert (nothing.rc, "no release before" in nothing.stderr) == (2, True)
+    for name in ("second", "third"):
+        releases.well("serve", releases.copy(name))
+    assert releases.well("rollback")["release"] == "second"
+    assert "it was rolled back" in releases.run("serve", "third").said["reason"]
+    assert releases.well("rollback")["release"] == releases.first
+    assert releases.run("rollback").rc == 2
+    unknown = releases.run("rollback", "fourth")
+    assert (unknown.rc, f"built: {releases.first}, second, third" in unknown.stderr) == (2, True)
+    assert releases.well("rollback", "third")["release"] == "third"
+    assert list(releases.status()["bad"]) == sorted([releases.first, "second"])
+
+
+def test_bad_settings(releases: Releases) -> None:
+    host = releases.host
+    good = host.sh(f"cat {ENVIRONMENT}")
+    host.sh(f"echo 'NOUS_TICK_HZ=\"never\"' >> {ENVIRONMENT}")
+    tried = releases.run("serve", releases.first)
+    assert (tried.rc, tried.said["reason"]) == (1, f"{UNIT} crashes")
+    assert any("NOUS_TICK_HZ" in line for line in tried.said["journal"])
+    assert host.sh(f"cat {ENVIRONMENT}") == good
+    assert releases.well("serve", releases.first)["changed"] is False
+    pid = host.show("MainPID")
+    host.sh(f"echo 'NOUS_TICK_HZ=\"never\"' >> {ENVIRONMENT}")
+    assert releases.run("serve", releases.first).rc == 1
+    assert host.sh(f"cat {ENVIRONMENT}") == good
+    assert host.show("MainPID") == pid
+    # Others are tried, and taken.
+    host.sh(f"sed -i 's/^NOUS_TICK_HZ=.*//' {ENVIRONMENT}; echo 'NOUS_TICK_HZ=\"3\"' >> {ENVIRONMENT}")
+    assert releases.well("serve", releases.first)["actions"] == ["start"]
+    assert "NOUS_TICK_HZ=3" in host.sh(f"tr '\\0' '\\n' < /proc/{host.show('MainPID')}/environ")
+
+
+def test_migration(releases: Releases) -> None:
+    """A migration that fails half-way leaves data and release as they were; one that does not is there for good."""
+    host, other = releases.host, releases.copy("other")
+    rows = len(host.query("SELECT * FROM executed"))
+    script = f"{ROOT}/releases/other/venv/bin/migrate"
+    alter = f"import sqlite3; sqlite3.connect('{DATABASE}').execute('ALTER TABLE executed ADD COLUMN extra')"
+    host.put(script, f'#!/bin/sh\npython3 -c "{alter}"\nexit $1\n')
+    host.sh(f"chmod 755 {script}; cp {script} /root/migrate")
+    releases.configure(migrate=["venv/bin/migrate", "3"])
+    failed = releases.run("serve", other)
+    assert failed.rc == 1
+    assert failed.said["reason"].startswith("its migration (venv/bin/migrate 3) failed")
+    assert failed.said["back"] == f"{releases.first} serves again"
+    columns = "SELECT name FROM pragma_table_info('executed')"
+    assert ["extra"] not in host.query(columns)
+    assert len(host.query("SELECT * FROM executed")) >= rows
+    releases.assert_whole(releases.first)
+    releases.configure(migrate=["venv/bin/migrate", "0"])
+    releases.well("serve", other, "--again")
+    assert ["extra"] in host.query(columns)
+    assert host.sh(f"stat -c '%U %a' {DATABASE}") == "nous 600"
+    # Back to before the migration: the data and the release that it was made under.
+    before = next(name for name in reversed(releases.status()["backups"]) if name.startswith(releases.first))
+    assert releases.well("restore", before)["release"] == releases.first
+    assert ["extra"] not in host.query(columns)
+
+
+def test_backup_and_restore(releases: Releases) -> None:
+    host = releases.host
+    with host.load() as load:
+        name = releases.well("backup")["backup"]
+    load.assert_record()
+    counted = f"import sqlite3; print(*sqlite3.connect('{ROOT}/backups/{name}/database').execute('SELECT count(*) FROM executed').fetchone())"
+    count = int(host.sh(f'python3 -c "{counted}"'))
+    assert count < len(host.query("SELECT * FROM executed"))
+    assert releases.well("restore", name)["actions"] == ["restore", "start"]
+    assert len(host.query("SELECT * FROM executed")) == count
+    assert host.sh(f"stat -c %a {ROOT}/backups {ROOT}/backups/{name}/database").split() == ["700", "600"]
+    unknown = releases.run("restore", "yesterday")
+    assert unknown.rc == 2
+    assert name in unknown.stderr
+    # One that somebody asked for outlives those that are made by the way.
+    releases.configure(keep=2)
+    for _ in range(2):
+        releases.well("serve", releases.copy("other"))
+        releases.well("rollback")
+    assert name in releases.status()["backups"]
+    assert len(releases.status()["backups"]) == 3
+
+
+def test_second_operator(releases: Releases) -> None:
+    other = releases.copy("other", "hang")
+    releases.configure(timeout=SHORT)
+    first = subprocess.Popen(["docker", "exec", "--env", "SUDO_USER=ada", releases.host.container, PROGRAM, "serve", other], stdout=subprocess.PIPE)
+    wait(lambda: releases.status()["at_work"], "the first operator")
+    for command in (["serve", releases.first], ["rollback"], ["restart"], ["backup"]):
+        told = releases.run(*command)
+        assert told.rc in (2, 4)
+        assert told.rc == 4 and f"ada, serve {other}, since" in told.stderr, told
+    first.communicate()
+    releases.assert_whole(releases.first)
+
+
+def test_no_room_for_a_copy(releases: Releases) -> None:
+    """Refused before the door is held."""
+    host, other = releases.host, releases.copy("other")
+    pid = host.show("MainPID")
+    host.sh(f"mount -t tmpfs -o size=1m,mode=700 tmpfs {ROOT}/backups")
+    try:
+        refused = releases.run("serve", other)
+    finally:
+        host.sh(f"umount {ROOT}/backups")
+    assert refused.rc == 1
+    assert "/backups has 1 MiB free, and a copy of" in refused.said["reason"] or "/backups has 0 MiB free" in refused.said["reason"]
+    assert host.show("MainPID") == pid
+    assert releases.status()["unfinished"] is None
+
+
+def test_release_removed_by_hand(releases: Releases) -> None:
+    """The way back is to another that served, and a link to nowhere is mended."""
+    host, other, bad = releases.host, releases.copy("other"), releases.copy("bad", "crash")
+    releases.well("serve", other)
+    host.sh(f"rm -rf {ROOT}/releases/{other}")
+    assert releases.status()["current"] == other
+    failed = releases.run("serve", bad)
+    assert failed.said["back"] == f"{releases.first} serves again"
+    releases.assert_whole(releases.first)
+
+
+def test_stopped_server_stays_stopped(releases: Releases) -> None:
+    host = releases.host
+    host.sh(f"systemctl stop {UNIT}")
+    assert releases.well("restart")["changed"] is False
+    assert host.show("ActiveState") == "inactive"
+    host.sh(f"systemctl start {UNIT}")
+    pid = host.show("MainPID")
+    assert releases.well("restart")["changed"] is True
+    assert host.show("MainPID") != pid
+
+
+def test_crash_of_the_door_during_a_trial(releases: Releases) -> None:
+    """It comes back open, and is held again before the release on trial answers."""
+    host, other = releases.host, releases.copy("other", "hang")
+    releases.configure(timeout=SHORT)
+    asked = subprocess.Popen(["docker", "exec", host.container, PROGRAM, "serve", other], stdout=subprocess.DEVNULL)
+    wait(lambda: releases.status()["unfinished"] == "trial", "the trial")
+    host.sh("systemctl kill --signal=KILL nous-door.service")
+    wait(lambda: host.show("ActiveState", "nous-door.service") == "active", "the door")
+    with contextlib.suppress(AssertionError):
+        wait(lambda: not releases.door_is_open(), "the door to be held", 1)
+    held = not releases.door_is_open()
+    asked.wait()
+    assert held
+    releases.assert_whole(releases.first)
+
+
+def test_drain_and_open_are_quick(releases: Releases) -> None:
+    """They are part of every stop of the server."""
+    script = "import subprocess, time\nfor _ in range(9):\n b = time.monotonic(); subprocess.run(['/usr/local/sbin/nous-vm-activate', 'open'], check=True)\n"
+    took = releases.host.sh("python3 -", stdin=script + " print(time.monotonic() - b)")
+    assert min(map(float, took.split())) < 0.2
+
+
+def test_restore_playbook(releases: Releases) -> None:
+    host, name = releases.host, releases.well("backup")["backup"]
+    refused = host.play("restore", nous_vm_backup="yesterday")
+    assert refused.returncode != 0
+    assert f'nous_vm_backup is "yesterday"; allowed on {host.container} is one of {name}' in " ".join(refused.stdout.split())
+    restored = host.play("restore", nous_vm_backup=name)
+    assert restored.returncode == 0, restored.stdout[-3000:]
+    assert f"serves with {name}" in restored.stdout
+    releases.assert_whole(releases.first)
+
+
+def kill_ansible_at(host: Host, task: str, **variables: object) -> None:
+    """Begin to apply the site, and kill it as soon as it is at a task of the role; what it began on the host is left to itself."""
+    extra = json.dumps(SITE | {"nous_vm_hosts": "all"} | variables)
+    command = ["ansible-playbook", "playbooks/site.yml", "--inventory", f"{host.container},", "--extra-vars", extra]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, start_new_session=True) as asked:
+        assert asked.stdout
+        assert any(f"nous_service : {task}" in line for line in asked.stdout), task
+        os.killpg(asked.pid, signal.SIGKILL)
+
+
+def test_ansible_killed(releases: Releases) -> None:
+    """Clients see nothing of it, and the next run goes on where it was."""
+    host = releases.host
+    tasks = ["Build it", "Lay down environment, units and programs", "Serve the release"]
+    newer = str(host.pack("1.9.0"))
+    with host.load() as load:
+        for task in tasks:
+            kill_ansible_at(host, task, nous_service_archive=newer)
+            wait(lambda: not host.sh("systemctl list-units --no-legend 'nous-vm-activate-*'") and not releases.status()["at_work"], "what was begun to end")
+        run = host.play(nous_service_archive=newer)
+        assert run.returncode == 0, run.stdout[-3000:]
+    load.assert_record()
+    assert load.failed == []
+    assert releases.assert_whole(releases.status()["built"][0], releases.status()["built"][-1]) != releases.first
