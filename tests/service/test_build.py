@@ -298,6 +298,7 @@ def test_git(builder: Builder, commit: str, url: str, ref: str, part: int) -> No
     assert builder.seen("__import__('nous.part').part.PART, dep.VERSION") == f"{part} 1.0"
     assert builder.about()["commit"] == builder.sh(f"git -C /srv/work rev-parse {ref}^{{commit}}")
     assert builder.sh(f"ls -A {FOLDER}").split() == ["release.json", "source", "venv"]
+    assert builder.sh(f"find {FOLDER} -name .git") == ""
     builder.assert_sound()
 
 
