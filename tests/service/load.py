@@ -35,7 +35,7 @@ def call(token: str, tool: str, arguments: dict[str, object]) -> bytes:
 
 
 class Failed(Exception):
-    """How a request failed: refused, cut, 5xx, other."""
+    """How a request failed: refused, cut (before the answer), half (an answer), 5xx, other."""
 
     def __init__(self, how: str, detail: str = "") -> None:
         super().__init__(how, detail)
@@ -74,7 +74,10 @@ class Load:
         writer.write(sent)
         await writer.drain()
         _status, head = await self.head(reader)
-        body = await reader.readexactly(int(head.partition(b"content-length:")[2].split(b"\r\n")[0]))
+        try:
+            body = await reader.readexactly(int(head.partition(b"content-length:")[2].split(b"\r\n")[0]))
+        except asyncio.IncompleteReadError as error:
+            raise Failed("half", str(error)) from error
         if sent.startswith(b"POST") and (b'"result"' not in body or b'"isError":true' in body):
             raise Failed("other", body.decode()[:200])
         return b"connection: close" not in head
