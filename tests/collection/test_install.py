@@ -44,7 +44,7 @@ def test_install_from_git(clone: Path, tmp_path: Path, path: str) -> None:
     installed = tmp_path / "ansible_collections/nous/vm"
     assert {role.name for role in (installed / "roles").iterdir()} == ROLES
     assert (installed / "plugins/modules/files.py").is_file()
-    for playbook in ("site", "verify", "rotate_key"):
+    for playbook in ("site", "verify", "rotate_key", "cloud_init"):
         run("ansible-playbook", "--syntax-check", f"nous.vm.{playbook}", "-i", "localhost,", cwd=tmp_path, **quiet)
     assert "nous.vm.oauth_key" in run("ansible-doc", "--list", "nous.vm", cwd=tmp_path, **quiet)
 
