@@ -99,11 +99,11 @@ def test_a_boot_brings_all_back_and_does_nothing_else(host: Host) -> None:
 
 
 def test_a_host_that_is_not_as_promised_is_not_ready(host: Host) -> None:
-    host.sh("chattr -a /var/log/nous/audit.jsonl")
+    host.sh("chmod 0644 /etc/nous/keys/signing.pem")
     host.reboot()
     said = host.wait("cat /run/motd.d/nous-vm")
-    assert "NOT ready: audit_logrotate: audit.jsonl append-only" in said
+    assert "NOT ready: oauth_key: mode of signing.pem: 0644 root:root" in said
     assert host.sh(f"{READY} || echo not") == "not"
-    host.sh("chattr +a /var/log/nous/audit.jsonl")
+    host.sh("chmod 0600 /etc/nous/keys/signing.pem")
     host.wait(READY)
     assert "NOT ready" not in host.sh("cat /run/motd.d/nous-vm")
