@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+
 from host import Host
 
 NASTY = "a 'b' \"c\" $HOME ${HOME} `id` 100% %n \\n \\ # ; = é 猫\n second line\t\n"
