@@ -77,9 +77,11 @@ def test_who_logs_in_is_told_what_runs(host: Host) -> None:
         assert line in host.console()
 
 
-def test_the_secret_came_to_where_it_belongs_and_nowhere_else(host: Host) -> None:
+def test_the_secret_is_where_only_root_reads_it_and_in_no_log(host: Host) -> None:
     secret = SECRETS["nous_service_secrets"]["NOUS_DB_URL"]
-    assert host.sh(f"grep -rlF '{secret}' /etc /run /opt /var/lib /var/log /usr/local 2> /dev/null || :").split() == ["/etc/nous/secrets.env"]
+    found = host.sh(f"grep -rlZF '{secret}' /etc /run /opt /var /usr/local 2> /dev/null | xargs -0 stat --format='%n %a %U'").splitlines()
+    assert "/etc/nous/secrets.env 600 root" in found
+    assert [line for line in found if not line.endswith(" 600 root")] == []
     assert secret not in host.sh("journalctl --no-pager --output=export")
     assert secret not in host.console()
 
