@@ -336,10 +336,11 @@ def test_a_release_without_its_interpreter_is_built_anew(builder: Builder, break
 
 def test_other_releases_are_left_alone_and_halves_are_removed(builder: Builder) -> None:
     builder.build(kind="index", requirement="nous")
-    builder.sh(f"cd {ROOT}/releases && mv {RELEASE} whole && mkdir half && touch half/file")
+    builder.sh(f"cd {ROOT}/releases && mv {RELEASE} whole && mkdir half && touch half/file && mkdir bad && touch bad/bad.json bad/file")
     before = builder.sh(f"cd {ROOT}/releases/whole && find . -printf '%p %s %m %T@\\n' | sort")
     builder.build(kind="index", requirement="nous")
-    assert builder.releases() == [RELEASE, "whole"]
+    assert builder.releases() == ["bad", RELEASE, "whole"]
+    assert builder.sh(f"ls {ROOT}/releases/bad") == "bad.json", "a release that was tried and was bad is still known to be"
     assert builder.sh(f"cd {ROOT}/releases/whole && find . -printf '%p %s %m %T@\\n' | sort") == before
 
 
