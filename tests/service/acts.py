@@ -38,6 +38,7 @@ def watch(action: str, where: str, wanted: int) -> None:
         with LOG.open("a", encoding="utf-8") as log:
             log.write(f"{step} {event} {what}\n")
         if action != "log" and (step, seen[step]) == (where, wanted):
+            PLAN.unlink()  # who comes after it is not to be watched
             os.kill(os.getpid(), signal.SIGKILL if action == "kill" else signal.SIGSTOP)
         seen[step] += 1
         busy = False
