@@ -27,7 +27,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         "python_runtime_interpreter is /usr/bin/python3, which is Python 3[.][0-9.]+ on this host; allowed is Python 3.99 or newer",
     ),
     "port taken": (
-        {"nous_service_bind": "127.0.0.1:8099"},
+        {"nous_service_bind": "127.0.0.1:8099", "nous_service_private_network": False},
         r"nous_service_bind is 127.0.0.1:8099, which python3 \(pid \d+\) holds on this host; allowed is .* for example 127.0.0.1:8089",
     ),
     "source that cannot be fetched": (
