@@ -433,7 +433,7 @@ def test_crash_of_the_door_during_a_trial(releases: Releases) -> None:
     host, other = releases.host, releases.copy("other", "hang")
     releases.configure(timeout=SHORT)
     asked = subprocess.Popen(["docker", "exec", host.container, PROGRAM, "serve", other], stdout=subprocess.DEVNULL)
-    wait(lambda: releases.status()["unfinished"] == "trial", "the trial")
+    wait(lambda: releases.status()["unfinished"] == "trial" and host.show("SubState") == "running", "the trial")
     host.sh("systemctl kill --signal=KILL nous-door.service")
     wait(lambda: host.show("ActiveState", "nous-door.service") == "active", "the door")
     with contextlib.suppress(AssertionError):
