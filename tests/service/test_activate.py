@@ -322,6 +322,10 @@ def test_bad_settings(releases: Releases) -> None:
     assert releases.run("serve", releases.first).rc == 1
     assert host.sh(f"cat {ENVIRONMENT}") == good
     assert host.show("MainPID") == pid
+    # A server that is away, with settings that are known to be bad, is brought back with those before.
+    host.sh(f"systemctl stop {UNIT}; echo 'NOUS_TICK_HZ=\"never\"' >> {ENVIRONMENT}")
+    assert releases.run("serve", releases.first).said["back"] == f"{releases.first} serves again"
+    releases.assert_whole(releases.first)
     # Others are tried, and taken.
     host.sh(f"sed -i 's/^NOUS_TICK_HZ=.*//' {ENVIRONMENT}; echo 'NOUS_TICK_HZ=\"3\"' >> {ENVIRONMENT}")
     assert releases.well("serve", releases.first)["actions"] == ["start"]
