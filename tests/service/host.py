@@ -24,9 +24,9 @@ from wire import HOST, OPERATOR, STRANGER, VENDOR, Backend, Client, Network
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 PLATFORMS = os.environ.get("NOUS_VM_TEST_PLATFORMS", "debian-13 debian-testing").split()
-# Requests a second. The short form shows what is lost and what is done twice; how much the door stands is for the full one, on a machine that does nothing else.
-RATE = float(os.environ.get("NOUS_VM_SERVICE_RATE", "200" if FULL else "50"))
 FULL = os.environ.get("NOUS_VM_SERVICE") == "full"
+# Requests a second. The short form shows what is lost and what is done twice; how much the door stands needs a machine that does nothing else.
+RATE = float(os.environ.get("NOUS_VM_SERVICE_RATE", "200" if FULL else "50"))
 FLAGS = [
     *("--cap-add", "SYS_ADMIN", "--cap-add", "LINUX_IMMUTABLE", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_PTRACE"),
     *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--cgroupns=private"),
