@@ -29,7 +29,7 @@ gate-full: ## thousands of mutated paths, slow senders, renewal
 
 service-full: ## restarts, kills, upgrades and crash loops under load, whole
 	@NOUS_VM_SERVICE=full tests/run release
-	@NOUS_VM_SERVICE=full tests/run service
+	@NOUS_VM_SERVICE=full tests/run load
 
 clean: ## leave nothing behind
 	@tests/hosts/down
