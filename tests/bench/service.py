@@ -20,12 +20,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "hosts"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "gate"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "service"))
 
-from host import FLAGS, PLATFORMS, REPOSITORY, Host
+from container import FLAGS, MIGRATE
+from host import PLATFORMS, REPOSITORY, Host
 
-COLD = FLAGS[: FLAGS.index("--volume")]  # without the caches that test hosts share
+COLD = [*FLAGS, *MIGRATE]  # without the caches that test hosts share
 RUNS, KILLS = 3, 5
 PLAY = """
 - hosts: all

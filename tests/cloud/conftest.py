@@ -19,16 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from container import CACHES, FLAGS, MIGRATE, need_root
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 PLATFORMS = os.environ.get("NOUS_VM_TEST_PLATFORMS", "debian-13").split()
-FLAGS = [
-    *("--cap-add", "SYS_ADMIN", "--cap-add", "LINUX_IMMUTABLE", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_PTRACE"),
-    *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--cgroupns=private"),
-    *("--tmpfs", "/run", "--tmpfs", "/run/lock", "--sysctl", "net.ipv4.tcp_migrate_req=1"),
-    *("--volume", "nous-vm-cache-uv:/var/cache/uv", "--volume", "nous-vm-cache-pip:/root/.cache/pip"),
-]
 NAME = "nous.example.org"
 VENDOR, STRANGER = "160.79.104.9", "203.0.113.5"
 PATIENCE = 600  # seconds within which what is waited for happens on a busy machine, or something is broken
@@ -67,7 +62,7 @@ class Host:
 
     def create(self, files: Path, user_data: Path) -> None:
         """Make the machine, give it a disk with user-data, and leave it off."""
-        sh("docker", "create", "--tty", "--name", self.container, "--hostname", "nous", *FLAGS, self.image)
+        sh("docker", "create", "--tty", "--name", self.container, "--hostname", "nous", *FLAGS, *MIGRATE, *CACHES, self.image)
         (self.work / "meta-data").write_text("instance-id: the-first\n", encoding="utf-8")
         for source, target in (
             (f"{files}/.", "/srv"),
@@ -136,8 +131,7 @@ def inventory(files: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module", params=PLATFORMS)
 def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    if os.geteuid() != 0:
-        pytest.fail("these tests enter the host's network namespace: run them as root")
+    need_root()
     made = Host(request.param, tmp_path_factory.mktemp("host"))
     try:
         yield made

@@ -17,25 +17,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from container import FLAGS, MIGRATE, need_root
 from wire import HOST, OPERATOR, OPERATOR_6, PUBLIC, STRANGER, STRANGER_6, VENDOR, Backend, Client, Network
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PLATFORMS = os.environ.get("NOUS_VM_TEST_PLATFORMS", "debian-13 debian-testing").split()
 FULL = os.environ.get("NOUS_VM_GATE") == "full"
-FLAGS = [
-    *("--cap-add", "SYS_ADMIN", "--cap-add", "LINUX_IMMUTABLE", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_PTRACE"),
-    *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--cgroupns=private"),
-    *(
-        "--tmpfs",
-        "/run",
-        "--tmpfs",
-        "/run/lock",
-        "--sysctl",
-        "net.ipv6.conf.all.disable_ipv6=0",
-        "--sysctl",
-        "net.ipv4.tcp_migrate_req=1",
-    ),  # /proc/sys is not the role's to write in a container
-]
+IPV6 = ["--sysctl", "net.ipv6.conf.all.disable_ipv6=0"]
 GATE = {
     "ansible_connection": "community.docker.docker",
     "ansible_python_interpreter": "/usr/bin/python3",
@@ -51,7 +39,8 @@ class Host:
     def __init__(self, platform: str, image: str = "-packages") -> None:
         self.platform = platform
         self.container = f"nous-vm-gate-test-{platform}{image}-{os.getpid()}"
-        subprocess.run(["docker", "run", "--detach", "--name", self.container, *FLAGS, f"nous-vm-host:{platform}{image}"], check=True, capture_output=True)
+        flags = [*FLAGS, *MIGRATE, *IPV6]
+        subprocess.run(["docker", "run", "--detach", "--name", self.container, *flags, f"nous-vm-host:{platform}{image}"], check=True, capture_output=True)
         self.booted()
 
     def booted(self) -> None:
@@ -84,8 +73,7 @@ PLAYBOOK = "- {hosts: all, gather_facts: false, roles: [nous.vm.caddy_gateway]}\
 
 @pytest.fixture(scope="session", params=PLATFORMS)
 def host(request: pytest.FixtureRequest) -> Iterator[Host]:
-    if os.geteuid() != 0:
-        pytest.fail("these tests enter the hosts' network namespaces: run them as root")
+    need_root()
     made = Host(request.param)
     try:
         run = made.play()

@@ -13,14 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.nous.vm.plugins.modules import oauth_key, oauth_key_info
+from container import FLAGS
 
 REPOSITORY = Path(__file__).parents[2]
 IMAGE = os.environ.get("NOUS_VM_TEST_IMAGE", "nous-vm-host:debian-13-packages")
-FLAGS = [
-    *("--cap-add", "SYS_ADMIN", "--cap-add", "LINUX_IMMUTABLE", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_PTRACE"),
-    *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--cgroupns=private"),
-    *("--tmpfs", "/run", "--tmpfs", "/run/lock"),
-]
 PLAYBOOK = str(Path(sys.executable).with_name("ansible-playbook"))
 UNIT = "[Service]\nExecStart=sleep infinity\n"
 

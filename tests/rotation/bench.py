@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "hosts"))
 sys.path.insert(0, str(HERE))
 from conftest import LOG, NAME, PLATFORMS, ROTATE, TOOLS, WRITER, Host, play, service  # noqa: E402
 

@@ -15,18 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from container import FLAGS
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 PROGRAM = REPOSITORY / "collections/ansible_collections/nous/vm/roles/audit_logrotate/files/nous-vm-seal"
 PLATFORMS = os.environ.get("NOUS_VM_TEST_PLATFORMS", "debian-13 debian-testing").split()
 FULL = os.environ.get("NOUS_VM_ROTATION") == "full"
-FLAGS = [
-    *("--cap-add", "SYS_ADMIN", "--cap-add", "LINUX_IMMUTABLE", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_PTRACE"),
-    *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--cgroupns=private"),
-    *("--tmpfs", "/run", "--tmpfs", "/run/lock"),
-    *("--device-cgroup-rule", "b 7:* rwm", "--device-cgroup-rule", "c 10:237 rwm"),  # loop devices, for a small disk
-]
+LOOP = ["--device-cgroup-rule", "b 7:* rwm", "--device-cgroup-rule", "c 10:237 rwm"]  # devices for a small disk
 NAME = "rotation-test"
 DIRECTORY = f"/var/log/{NAME}"
 LOG, SECOND = f"{DIRECTORY}/audit.jsonl", f"{DIRECTORY}/second.jsonl"
@@ -78,7 +74,7 @@ class Host:
     def __init__(self, platform: str, name: str = NAME, flags: list[str] | None = None) -> None:
         self.container = f"nous-vm-{name}-{platform}-{os.getpid()}"
         self.image = f"nous-vm-host:{platform}-packages"
-        self.flags = FLAGS + (flags or [])
+        self.flags = FLAGS + LOOP + (flags or [])
 
     def run(self, *argv: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         command = ["docker", "exec", "--interactive", self.container, *argv]

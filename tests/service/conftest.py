@@ -6,7 +6,6 @@ platform in NOUS_VM_TEST_PLATFORMS; NOUS_VM_SERVICE=full adds what takes minutes
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +15,13 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "gate"))
 sys.path.insert(0, str(Path(__file__).parent))
 
+from container import need_root
 from host import PLATFORMS, Host
 
 
 @pytest.fixture(scope="session", params=PLATFORMS)
 def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    if os.geteuid() != 0:
-        pytest.fail("these tests enter the hosts' network namespaces: run them as root")
+    need_root()
     made = Host(request.param, tmp_path_factory.mktemp("releases"))
     try:
         made.start()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from container import CACHES, FLAGS, MIGRATE
 from wire import HOST, OPERATOR, STRANGER, VENDOR, Backend, Client, Network
 
 HERE = Path(__file__).parent
@@ -27,12 +28,6 @@ PLATFORMS = os.environ.get("NOUS_VM_TEST_PLATFORMS", "debian-13 debian-testing")
 FULL = os.environ.get("NOUS_VM_SERVICE") == "full"
 # Requests a second. The short form shows what is lost and what is done twice; how much the door stands needs a machine that does nothing else.
 RATE = float(os.environ.get("NOUS_VM_SERVICE_RATE", "200" if FULL else "50"))
-FLAGS = [
-    *("--cap-add", "SYS_ADMIN", "--cap-add", "LINUX_IMMUTABLE", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_PTRACE"),
-    *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--cgroupns=private"),
-    *("--tmpfs", "/run", "--tmpfs", "/run/lock", "--sysctl", "net.ipv4.tcp_migrate_req=1"),
-    *("--volume", "nous-vm-cache-uv:/var/cache/uv", "--volume", "nous-vm-cache-pip:/root/.cache/pip"),
-]
 SITE = {
     "nous_vm_hosts": "all",
     "ansible_connection": "community.docker.docker",
@@ -178,7 +173,7 @@ class Host:
 
     def start(self) -> None:
         image = f"nous-vm-host:{self.platform}-packages"
-        subprocess.run(["docker", "run", "--detach", "--name", self.container, *FLAGS, image], check=True, capture_output=True)
+        subprocess.run(["docker", "run", "--detach", "--name", self.container, *FLAGS, *MIGRATE, *CACHES, image], check=True, capture_output=True)
         self.sh("until systemctl is-system-running --wait 2>&1 | grep -Eqx 'running|degraded'; do sleep 0.1; done")
         for address in (VENDOR, OPERATOR, STRANGER):
             self.sh(f"ip address replace {address}/32 dev lo")

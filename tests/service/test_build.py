@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 import yaml
-from host import FLAGS, FULL, PLATFORMS, REPOSITORY
+from container import CACHES, FLAGS
+from host import FULL, PLATFORMS, REPOSITORY
 
 ROLES = REPOSITORY / "collections/ansible_collections/nous/vm/roles"
 UV = yaml.safe_load((ROLES / "python_runtime/defaults/main.yml").read_text(encoding="utf-8"))["python_runtime_uv_version"]
@@ -81,7 +82,8 @@ class Builder:
 
     def __init__(self, platform: str) -> None:
         self.container = f"nous-vm-build-test-{platform}-{random.randrange(10**6)}"
-        subprocess.run(["docker", "run", "--detach", "--name", self.container, *FLAGS, f"nous-vm-host:{platform}-packages"], check=True, capture_output=True)
+        flags = [*FLAGS, *CACHES]
+        subprocess.run(["docker", "run", "--detach", "--name", self.container, *flags, f"nous-vm-host:{platform}-packages"], check=True, capture_output=True)
         self.sh("until systemctl is-system-running --wait 2>&1 | grep -Eqx 'running|degraded'; do sleep 0.1; done")
         self.sh(f"python3 -m venv /opt/uv && PIP_CERT=/etc/ssl/certs/ca-certificates.crt /opt/uv/bin/pip install -q uv=={UV}")
         program = (ROLES / "nous_service/files/nous-vm-build").read_bytes()

@@ -14,14 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from container import FLAGS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOCAL = "nous-vm-local"
-FLAGS = [
-    *("--cap-add", "SYS_ADMIN", "--cap-add", "LINUX_IMMUTABLE", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_PTRACE"),
-    *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--cgroupns=private"),
-    *("--tmpfs", "/run", "--tmpfs", "/run/lock"),
-]
 # What a run leaves behind even if it changes nothing, its own temporary files and who logged in; and what the host's daily timers do meanwhile.
 PASSING = ["/proc", "/sys", "/dev", "/run", "/tmp", "/home/ops", "/root/.ansible", "/var/backups", "/var/cache", "/var/log"]
 PASSING += [f"/var/lib/{name}" for name in ("apt", "caddy", "logrotate", "nous", "sudo", "systemd")]
