@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 import runpy
 import socket
 import ssl
@@ -33,9 +32,7 @@ def check(params, host):
     yield admin(unit.get("MainPID", ""), gate)
     yield certificate(params["hostname"])
 
-    _rc, out = host.run(["systemd-analyze", "security", "--no-pager", gate["UNIT"]])
-    found = re.search(r"exposure level for \S+: ([\d.]+)", out)
-    score = float(found.group(1)) if found else None
+    score = host.score(gate["UNIT"])
     if params["score"] is None:
         yield "sandbox", "warn", f"{score} by systemd-analyze security; Caddy serves other sites too, and its unit is their owner's"
     else:

@@ -41,11 +41,9 @@ def check(params, host):
         yield f"mode of {found.name}", "ok" if seen in (mode, "absent") else "fail", seen
 
     for name, most in params["scores"].items():
-        _rc, out = host.run(["systemd-analyze", "security", "--no-pager", name])
-        score = re.search(r"exposure level for \S+: ([\d.]+)", out)
-        known = float(score.group(1)) if score else None
-        status = "unknown" if known is None else "ok" if known <= most else "fail"
-        yield f"sandbox of {name}", status, f"{known} by systemd-analyze security, at most {most}"
+        score = host.score(name)
+        status = "unknown" if score is None else "ok" if score <= most else "fail"
+        yield f"sandbox of {name}", status, f"{score} by systemd-analyze security, at most {most}"
 
     yield from door(params, host)
     yield ignored(params["units"], host)
