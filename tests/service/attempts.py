@@ -114,9 +114,11 @@ def unlink(path: str) -> None:
 
 
 def clear_flags(path: str) -> None:
-    FS_IOC_SETFLAGS = 0x40086602
+    """Take the one flag away: with all others gone too, ext4 would have to lay the file out anew, and may decline."""
+    FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, APPEND_ONLY = 0x80086601, 0x40086602, 0x20
     with open(path, "rb") as file:
-        fcntl.ioctl(file, FS_IOC_SETFLAGS, (0).to_bytes(8, "little"))
+        flags = int.from_bytes(fcntl.ioctl(file, FS_IOC_GETFLAGS, bytes(8)), "little")
+        fcntl.ioctl(file, FS_IOC_SETFLAGS, (flags & ~APPEND_ONLY).to_bytes(8, "little"))
 
 
 def unix(path: str) -> None:
