@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Send requests at a fixed rate whatever the answers do, until standard input ends; print what came of them as JSON.
 
-Half go over new connections, half over kept ones. A kept connection that was closed before it answered is replaced once, which RFC 9112 9.3.1 asks of
-clients; those are counted apart. Every request carries its number, so that the server can tell whether it got one twice. Beside them one stream after the
-other is opened, each of the length given.
+Half go over new connections, half over kept ones. A kept connection that was closed before it answered is replaced once, as clients do (RFC 9112 9.3.1);
+the numbers of the requests that were sent again so are told. Every request carries its number, so that the server can tell whether it got one twice.
+Beside them one stream after the other is opened, each of the length given.
 """
 
 from __future__ import annotations
@@ -27,10 +27,19 @@ class Load:
         self.took: list[float] = []
         self.failed: list[str] = []
         self.streams: list[str] = []
-        self.replaced = 0
+        self.again: list[int] = []
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", 443, ssl=TLS, server_hostname=HOST, local_addr=(self.source, 0))
+
+    def idle(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """Return a kept connection that is still open."""
+        while self.kept:
+            reader, writer = self.kept.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return None
 
     @staticmethod
     async def send(connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], number: int, body: bytes) -> bool:
@@ -47,18 +56,17 @@ class Load:
 
     async def request(self, number: int) -> None:
         start, kept, body = time.monotonic(), number % 2 == 0, b"x" * 500 if number % 5 < 2 else b""
-        connection = None
         try:
             async with asyncio.timeout(WAIT):
-                if kept and self.kept:
-                    connection = self.kept.pop()
+                connection = self.idle() if kept else None
+                if connection:
                     try:
                         reusable = await self.send(connection, number, body)
                     except (OSError, asyncio.IncompleteReadError) as error:
                         if getattr(error, "partial", b""):
                             raise
                         connection[1].close()
-                        self.replaced += 1
+                        self.again.append(number)
                         connection = await self.connect()
                         reusable = await self.send(connection, number, body)
                 else:
@@ -96,7 +104,7 @@ class Load:
         await asyncio.gather(*tasks)
         took = sorted(self.took)
         cut = [each for each in self.streams if each != "whole"]
-        found = {"sent": number, "rate": number / lasted, "failed": self.failed, "replaced": self.replaced, "streams": len(self.streams), "cut": cut}
+        found = {"sent": number, "rate": number / lasted, "failed": self.failed, "again": self.again, "streams": len(self.streams), "cut": cut}
         print(json.dumps(found | {"p50": took[len(took) // 2], "p99": took[len(took) * 99 // 100], "worst": took[-1]}))
 
 

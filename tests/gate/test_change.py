@@ -38,7 +38,7 @@ def quick(host: Host) -> None:
 
 
 def test_50_reloads_under_load(host: Host) -> None:
-    """200 requests a second and streams shorter than the grace period; every one is answered to its end, none is served twice, and nothing stays."""
+    """200 requests a second and streams shorter than the grace period; every one is answered to its end, none goes to the server twice, and nothing stays."""
     pid = caddy(host)["pid"]
 
     def descriptors() -> int:
@@ -55,8 +55,9 @@ def test_50_reloads_under_load(host: Host) -> None:
     assert found["cut"] == [], found
     assert found["sent"] > RELOADS * 20
     assert found["streams"] > 10
-    served = Counter(number for seen in list(host.backend.seen) for number in seen.all("x-load"))
-    assert [number for number, times in served.items() if times > 1] == []
+    served = Counter(int(number) for seen in list(host.backend.seen) for number in seen.all("x-load"))
+    # A server that closes a kept connection in the moment in which a request comes may have read it (RFC 9112 9.5): a client that then sends it again doubles it.
+    assert {number for number, times in served.items() if times > 1} <= set(found["again"])
     assert len(served) == found["sent"]
 
     assert caddy(host)["pid"] == pid
