@@ -56,7 +56,7 @@ def test_50_reloads_under_load(host: Host) -> None:
     assert found["sent"] > RELOADS * 20
     assert found["streams"] > 10
     served = Counter(int(number) for seen in list(host.backend.seen) for number in seen.all("x-load"))
-    # A server that closes a kept connection in the moment in which a request comes may have read it (RFC 9112 9.5): a client that then sends it again doubles it.
+    # A kept connection that closes just when a request comes may have been read (RFC 9112 9.5): a client that sends it again doubles it.
     assert {number for number, times in served.items() if times > 1} <= set(found["again"])
     assert len(served) == found["sent"]
 
