@@ -229,6 +229,45 @@ def test_host_switched_off_before_each_act(watched: Releases) -> None:
         watched.well("serve", watched.first, "--again")
 
 
+def journal_of_recovery(host: Host) -> str:
+    return host.sh("journalctl --boot --quiet --output=cat --unit=nous-recover.service")
+
+
+def test_boot_that_cannot_go_back(watched: Releases) -> None:
+    """The server does not start before it was gone back, nor for who asks for it; once that can be done, it is, and the server comes."""
+    host, other = watched.host, watched.copy("other")
+    started = next(act for act in acts(watched, "serve", other) if "'start'" in act.what)
+    watched.well("serve", watched.first, "--again")
+    count = host.query("SELECT count(*) FROM executed")
+    with stopped_at(watched, started, other):
+        name = json.loads(host.sh(f"cat {ROOT}/activation.json"))["backup"]
+        host.sh(f"mv {ROOT}/backups/{name} {ROOT}/backups/.lost")
+        power_cycle(host)
+    wait(lambda: name in journal_of_recovery(host), "the recovery to fail")
+    asked = host.sh(f"systemctl start {UNIT} 2>&1 || true")
+    assert (host.show("ActiveState"), host.show("ExecMainStartTimestampMonotonic")) == ("inactive", "0"), "what was on trial was started"
+    assert "dependency" in asked.lower(), asked
+    assert (watched.status()["current"], watched.status()["unfinished"]) == (other, "trial")
+    assert host.check()["activation"] == "fail"
+    host.sh(f"mv {ROOT}/backups/.lost {ROOT}/backups/{name}")
+    watched.assert_whole(watched.first)
+    assert host.query("SELECT count(*) FROM executed") == count
+    assert host.check()["activation"] == "ok"
+
+
+def test_journal_that_cannot_be_read(releases: Releases) -> None:
+    """A server that runs is left alone, nothing else is begun, and the next start waits for a person."""
+    host, pid = releases.host, releases.host.show("MainPID")
+    host.put(f"{ROOT}/activation.json", "")
+    assert "activation.json cannot be read" in releases.run("restart").said["reason"]
+    host.sh("systemctl start nous-recover.service")
+    assert (host.show("MainPID"), releases.status()["unfinished"], host.check()["activation"]) == (pid, "unreadable", "fail")
+    assert "dependency" in host.sh(f"systemctl restart {UNIT} 2>&1 || true").lower()
+    assert host.show("ActiveState") == "inactive"
+    host.sh(f"rm {ROOT}/activation.json; systemctl start {UNIT}")
+    releases.assert_whole(releases.first)
+
+
 def test_ended_by_systemd(watched: Releases) -> None:
     host, other = watched.host, watched.copy("other", "hang")
     asked = subprocess.Popen(["docker", "exec", host.container, PROGRAM, "serve", other], stdout=subprocess.PIPE, text=True)

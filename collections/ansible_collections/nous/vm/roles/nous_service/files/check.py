@@ -25,6 +25,14 @@ def check(params, host):
     yield "readiness", "fail" if status["reason"] else "ok", status["reason"] or f"{params['address']} answers"
     yield "release", "ok" if status["current"] in status["built"] else "fail", f"{status['current']}, {len(status['built'])} built"
 
+    step = status.get("unfinished")
+    if step is None or status["at_work"]:
+        yield "activation", "ok", f"{status['at_work']}, at the step {step}" if step else "none was cut short"
+    else:
+        recovery = host.show(params["recovery"], "ActiveState", "SubState")
+        detail = f"cut short at the step {step}; {params['recovery']} is {recovery.get('ActiveState')} ({recovery.get('SubState')}), and its journal says why"
+        yield "activation", "fail", detail
+
     timer = host.show(params["timer"], "ActiveState", "NextElapseUSecRealtime")
     yield "flush timer", "ok" if timer.get("ActiveState") == "active" else "fail", f"next {timer.get('NextElapseUSecRealtime') or 'never'}"
 
