@@ -36,6 +36,9 @@ def check(params, host):
     timer = host.show(params["timer"], "ActiveState", "NextElapseUSecRealtime")
     yield "flush timer", "ok" if timer.get("ActiveState") == "active" else "fail", f"next {timer.get('NextElapseUSecRealtime') or 'never'}"
 
+    if params["follow"]:
+        yield from follow(host)
+
     if params["credentials"]:
         pid = host.show(unit, "MainPID").get("MainPID", "0")
         place = Path(f"/proc/{pid}/root/run/credentials/{unit}")
@@ -55,6 +58,21 @@ def check(params, host):
 
     yield from door(params, host)
     yield ignored(params["units"], host)
+
+
+def follow(host):
+    """Yield the rows on the branch that is followed: what nous-vm-follow said when it looked last."""
+    timer = host.show("nous-follow.timer", "ActiveState", "UnitFileState", "NextElapseUSecRealtime")
+    well = timer.get("ActiveState") == "active" and timer.get("UnitFileState") == "enabled"
+    yield "follow timer", "ok" if well else "fail", f"next {timer.get('NextElapseUSecRealtime') or 'never'}"
+    last = host.show("nous-follow.service", "ActiveState", "Result", "ExecMainStatus", "ExecMainExitTimestamp", "InvocationID")
+    if last.get("ActiveState") == "activating" or not last.get("ExecMainExitTimestamp"):
+        yield "newest commit", "unknown", "not looked for yet since boot" if last.get("ActiveState") != "activating" else "is being looked for"
+        return
+    _rc, said = host.run(["journalctl", "--quiet", "--output=cat", "--lines=1", f"_SYSTEMD_INVOCATION_ID={last.get('InvocationID')}"])
+    # A commit that does not serve is for somebody to look at; that nobody can tell which is the newest breaks the promise.
+    status = "ok" if last.get("Result") == "success" else "warn" if last.get("ExecMainStatus") == "1" else "fail"
+    yield "newest commit", status, f"{said.strip() or 'see journalctl --unit=nous-follow'}, at {last['ExecMainExitTimestamp']}"
 
 
 def door(params, host):
