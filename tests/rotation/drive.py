@@ -2,7 +2,7 @@
 
 {"rotations": N, "pause": SECONDS}               rotate N times
 {"kill": LABEL, "at": [N, ...]}                  for each N: a rotation whose LABEL is killed there, then one that is not
-{"kill": "unit", "times": N, "seed": S}          N times: kill one or all processes of a rotation at a random time, then one that is not killed
+{"kill": "unit", "times": N, "seed": S}          N times: kill one or all of a rotation at a random time, half in logrotate, then one that is not
 {"fail": LABEL, "how": ERRNO, "at": [N, ...]}    for each N: a rotation of whose LABEL the call N fails, then one that does not
 {"memory": LABEL, "limits": [BYTES, ...]}        for each: a rotation whose LABEL gets no more memory, then one that does
 
@@ -29,6 +29,7 @@ NAME = asked.get("name", "rotation-test")
 DIRECTORY = Path(f"/var/log/{NAME}")
 ROTATE = f"audit-logrotate-{NAME}.service"
 RECOVER = f"audit-logrotate-{NAME}-recover.service"
+CGROUP = Path(f"/sys/fs/cgroup/system.slice/{ROTATE}")
 WRITER = asked.get("writer", f"{NAME}-writer.service")
 PLACE = Path("/run/rotation-test")
 TIGHT = Path("/run/rotation-memory/tight")  # of version 1: on the machines that these hosts run on, it is that hierarchy that has the memory controller
@@ -105,20 +106,28 @@ def kill_by_trace(label: str, at: int) -> str:
     return killed
 
 
-def kill_unit(after: float, whom: str) -> str:
-    """Kill after a time; return which program was at work, or nothing if the rotation was over."""
-    systemctl("start", "--no-block", ROTATE)
-    time.sleep(after)
+def at_work() -> str:
+    """Return which program of the rotation runs, or nothing."""
+    commands = ""
     try:
-        program = Path(f"/proc/{shown('MainPID')}/cmdline").read_text(encoding="utf-8").replace("\0", " ")
+        for pid in (CGROUP / "cgroup.procs").read_text(encoding="ascii").split():
+            commands += Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").replace("\0", " ")
     except OSError:
-        program = ""
+        pass  # it has just ended
+    return next((one.split()[-1] for one in ("seal seal", "seal release", "logrotate") if one in commands), "")
+
+
+def kill_unit(program: str, after: float, whom: str) -> str:
+    """Kill after a time, if need be of when a program was begun; return which was at work, or nothing if the rotation was over."""
+    systemctl("start", "--no-block", ROTATE)
+    end = time.monotonic() + 10
+    while program and at_work() != program and time.monotonic() < end:
+        pass
+    time.sleep(after)
+    label = at_work() or "something else"
     systemctl("kill", "--signal=SIGKILL", f"--kill-whom={whom}", ROTATE)
     settle()
-    if shown("Result") != "signal":
-        return ""
-    label = next((one for one in ("seal seal", "seal release", "logrotate --force") if one in program), "something else")
-    return f"killed in {label.split()[-1]} ({whom}) after {after:.3f} s"
+    return f"killed in {label} ({whom}) after {after:.3f} s" if shown("Result") == "signal" else ""
 
 
 def fail_by_trace(label: str, how: str, at: int) -> str:
@@ -176,7 +185,8 @@ def attempts() -> Iterator[str]:
         yield run_out_of_memory(asked["memory"], limit)
     chance = random.Random(asked.get("seed"))
     while len(done) < asked.get("times", 0):
-        if happened := kill_unit(chance.uniform(0, took), chance.choice(["main", "all"])):
+        program = chance.choice(["", "logrotate"])  # which is soon over
+        if happened := kill_unit(program, chance.uniform(0, took / 20 if program else took), chance.choice(["main", "all"])):
             yield happened
 
 
