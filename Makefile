@@ -28,8 +28,7 @@ gate-full: ## thousands of mutated paths, slow senders, renewal
 	@NOUS_VM_GATE=full tests/run gate
 
 service-full: ## restarts, kills, upgrades and crash loops under load, whole
-	@NOUS_VM_SERVICE=full tests/run release
-	@NOUS_VM_SERVICE=full tests/run load
+	@NOUS_VM_SERVICE=full tests/run service
 
 clean: ## leave nothing behind
 	@tests/hosts/down

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+import pytest
 from container import CACHES, FLAGS, MIGRATE
 from wire import HOST, OPERATOR, STRANGER, VENDOR, Backend, Client, Network
 
@@ -39,6 +40,16 @@ SITE = {
 }
 UNIT, DOOR = "nous.service", "nous-door.service"
 PATIENCE = 60  # seconds within which what is waited for happens, or something is broken
+
+
+def only_full(why: str) -> pytest.MarkDecorator:
+    """Leave a test to the full form, and say why."""
+    return pytest.mark.skipif(not FULL, reason=f"{why}: make service-full")
+
+
+def rest(*cases: tuple[Any, ...] | str | bytes) -> list[Any]:
+    """Return the cases of a test that the short form leaves out, because others stand for them."""
+    return [pytest.param(*(each if isinstance(each, tuple) else (each,)), marks=only_full("others stand for it")) for each in cases]
 
 
 class Request(NamedTuple):
@@ -211,6 +222,14 @@ class Host:
         extra = json.dumps(SITE | {"nous_service_archive": str(self.release)} | variables)
         command = ["ansible-playbook", f"playbooks/{playbook}.yml", "--inventory", f"{self.container},", "--extra-vars", extra]
         return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+
+    @functools.cached_property
+    def start_takes(self) -> float:
+        """Return how long the server takes to answer after it is told to start anew, here and now."""
+        begun = time.monotonic()
+        self.sh(f"systemctl restart {UNIT}")
+        wait(self.answers, "the server to answer")
+        return time.monotonic() - begun
 
     def show(self, name: str, unit: str = UNIT) -> str:
         return self.sh(f"systemctl show --value --property={name} {unit}")

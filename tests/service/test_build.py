@@ -1,4 +1,4 @@
-"""nous-vm-build with real uv and git on a host of its own, which asks nothing but a small package index on its loopback."""
+"""nous-vm-build with real uv and git, beside the service of a host, which asks nothing but a small package index on its loopback."""
 
 from __future__ import annotations
 
@@ -18,17 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from container import CACHES, FLAGS
-from host import FULL, PLATFORMS, REPOSITORY
+from host import FULL, Host, only_full, rest
 
-ROLES = REPOSITORY / "collections/ansible_collections/nous/vm/roles"
-UV = yaml.safe_load((ROLES / "python_runtime/defaults/main.yml").read_text(encoding="utf-8"))["python_runtime_uv_version"]
 INDEX = "http://127.0.0.1:8000/simple"
-RELEASE, ROOT = "some-release", "/opt/nous"
+RELEASE, ROOT = "some-release", "/srv/built"
 FOLDER = f"{ROOT}/releases/{RELEASE}"
-SENT = "/var/cache/nous-vm/nous-1.0.tar.gz"
-KILLS = 60 if FULL else 5
+SENT = "/var/cache/nous-vm-test/nous-1.0.tar.gz"
+KILLS = 60 if FULL else 2
 PROJECT = """
 [build-system]
 requires = ["uv_build>=0.13,<0.14"]
@@ -78,17 +74,10 @@ def pack(files: dict[str, bytes], top: str = "nous-1.0/") -> bytes:
 
 
 class Builder:
-    """A host with uv, git, an index and the program."""
+    """A host with the program, uv and git, and an index."""
 
-    def __init__(self, platform: str) -> None:
-        self.container = f"nous-vm-build-test-{platform}-{random.randrange(10**6)}"
-        flags = [*FLAGS, *CACHES]
-        subprocess.run(["docker", "run", "--detach", "--name", self.container, *flags, f"nous-vm-host:{platform}-packages"], check=True, capture_output=True)
-        self.sh("until systemctl is-system-running --wait 2>&1 | grep -Eqx 'running|degraded'; do sleep 0.1; done")
-        self.sh(f"python3 -m venv /opt/uv && PIP_CERT=/etc/ssl/certs/ca-certificates.crt /opt/uv/bin/pip install -q uv=={UV}")
-        program = (ROLES / "nous_service/files/nous-vm-build").read_bytes()
-        self.put("/usr/local/sbin/nous-vm-build", b"#!/usr/bin/python3\n" + program)
-        self.sh("chmod 0755 /usr/local/sbin/nous-vm-build")
+    def __init__(self, host: Host) -> None:
+        self.container = host.container
         for name in {name.split("-")[0] for name in WHEELS}:
             wheels = {file: content for file, content in WHEELS.items() if file.startswith(f"{name}-")}
             links = "".join(f'<a href="/files/{file}#sha256={hashlib.sha256(content).hexdigest()}">{file}</a>' for file, content in wheels.items())
@@ -155,13 +144,11 @@ def config(**source: Any) -> dict[str, Any]:
     return {"release": RELEASE, "root": ROOT, "python": "/usr/bin/python3", "uv": "/opt/uv/bin/uv", "environment": environment, "source": defaults | source}
 
 
-@pytest.fixture(scope="module", params=PLATFORMS)
-def made(request: pytest.FixtureRequest) -> Iterator[Builder]:
-    builder = Builder(request.param)
-    try:
-        yield builder
-    finally:
-        subprocess.run(["docker", "rm", "--force", "--volumes", builder.container], check=True, capture_output=True)
+@pytest.fixture(scope="module")
+def made(host: Host) -> Iterator[Builder]:
+    builder = Builder(host)
+    yield builder
+    builder.sh("systemctl stop index.service")
 
 
 @pytest.fixture
@@ -208,7 +195,7 @@ def test_another_hash_than_the_lock_has_is_refused(builder: Builder, locked: dic
     assert builder.sh(f"ls -A {Path(SENT).parent}") == ""
 
 
-@pytest.mark.parametrize("whose", [b"sdist", b"wheels"])
+@pytest.mark.parametrize("whose", [b"wheels", *rest(b"sdist")])
 def test_a_lock_without_hashes_is_refused(builder: Builder, locked: dict[str, bytes], whose: bytes) -> None:
     """uv itself would install from it."""
     lock = re.sub(rb', hash = "[^"]*"', b"", locked["uv.lock"], count=1)
@@ -219,13 +206,14 @@ def test_a_lock_without_hashes_is_refused(builder: Builder, locked: dict[str, by
     refused(builder, "Read the source's lock", "uv.lock has no hash for dep 1.0", **builder.send(pack(SOURCE | {"uv.lock": lock})))
 
 
+@only_full("test_a_lock_without_hashes_is_refused stands for it")
 def test_a_lock_without_files_is_refused(builder: Builder, locked: dict[str, bytes]) -> None:
     lock = re.sub(rb"wheels = \[\n.*\n\]\n", b"", locked["uv.lock"], count=1)
     assert lock != locked["uv.lock"]
     refused(builder, "Read the source's lock", "uv.lock has no hash for dep 1.0", **builder.send(pack(SOURCE | {"uv.lock": lock})))
 
 
-@pytest.mark.parametrize("lock", [b"garbage =\n", b"\xff\xfe", b""], ids=["no TOML", "no text", "empty"])
+@pytest.mark.parametrize("lock", [b"garbage =\n", *rest(b"\xff\xfe", b"")], ids=["no TOML", "no text", "empty"])
 def test_a_lock_that_cannot_be_read_is_refused(builder: Builder, lock: bytes) -> None:
     step = "Read the source's lock" if lock else "Install what the lock says, hashes checked"
     refused(builder, step, "uv.lock", **builder.send(pack(SOURCE | {"uv.lock": lock})))
@@ -244,6 +232,7 @@ def test_a_wheel(builder: Builder) -> None:
     builder.assert_sound()
 
 
+@only_full("a wheel stands for it")
 def test_an_index(builder: Builder) -> None:
     builder.build(kind="index", requirement="nous==1.0", constraints=[])
     assert builder.seen("dep.VERSION") == "2.0"
@@ -264,7 +253,10 @@ def archives() -> dict[str, tuple[bytes, str]]:
     }
 
 
-@pytest.mark.parametrize(("archive", "words"), archives().values(), ids=archives().keys())
+NO_ARCHIVES = ["no archive", "cut short", "two folders", "no folder"]
+
+
+@pytest.mark.parametrize(("archive", "words"), [archives()["way out"], *rest(*(archives()[name] for name in NO_ARCHIVES))], ids=["way out", *NO_ARCHIVES])
 def test_an_archive_that_is_none_is_refused(builder: Builder, archive: bytes, words: str) -> None:
     refused(builder, "Unpack the source archive", words, **builder.send(archive))
     assert builder.sh("find / -xdev -name out.py") == ""
@@ -292,7 +284,11 @@ ALONE, WHOLE = "file:///srv/work", "http://127.0.0.1:8000/nous.git"
 
 @pytest.mark.parametrize(
     ("url", "ref", "part"),
-    [(ALONE, "v1.0", 1), (ALONE, "COMMIT", 2), (ALONE, "ABBREVIATED", 2), (ALONE, "other", 2), (WHOLE, "v1.0", 1), (WHOLE, "COMMIT", 2), (WHOLE, "main", 3)],
+    [
+        (ALONE, "v1.0", 1),
+        (WHOLE, "COMMIT", 2),
+        *rest((ALONE, "COMMIT", 2), (ALONE, "ABBREVIATED", 2), (ALONE, "other", 2), (WHOLE, "v1.0", 1), (WHOLE, "main", 3)),
+    ],
 )
 def test_git(builder: Builder, commit: str, url: str, ref: str, part: int) -> None:
     ref = {"COMMIT": commit, "ABBREVIATED": commit[:9]}.get(ref, ref)
@@ -304,6 +300,7 @@ def test_git(builder: Builder, commit: str, url: str, ref: str, part: int) -> No
     builder.assert_sound()
 
 
+@only_full("rare")
 def test_git_with_a_submodule(builder: Builder, commit: str) -> None:
     script = f"""
         rm -rf /srv/with /srv/index/with.git; {GIT} clone -q /srv/work /srv/with; cd /srv/with; {GIT} submodule --quiet add http://127.0.0.1:8000/nous.git part
@@ -316,18 +313,20 @@ def test_git_with_a_submodule(builder: Builder, commit: str) -> None:
 @pytest.mark.parametrize(
     ("url", "ref", "words"),
     [
-        (ALONE, "v9", "v9"),
         (WHOLE, "v9", "v9"),
-        (ALONE, "0" * 40, "not our ref 0000"),
-        ("file:///no/such.git", "v1.0", "/no/such.git"),
-        ("https://127.0.0.1:9/nous.git", "v1.0", "127.0.0.1:9"),
+        *rest(
+            (ALONE, "v9", "v9"),
+            (ALONE, "0" * 40, "not our ref 0000"),
+            ("file:///no/such.git", "v1.0", "/no/such.git"),
+            ("https://127.0.0.1:9/nous.git", "v1.0", "127.0.0.1:9"),
+        ),
     ],
 )
 def test_git_that_has_it_not(builder: Builder, commit: str, url: str, ref: str, words: str) -> None:
     refused(builder, "Fetch the source from git", f"fatal: .*{words}", kind="git", url=url, ref=ref)
 
 
-@pytest.mark.parametrize("break_it", ["rm venv/bin/python", "sed -i '/python/s/: .*/: \"3.1.0\",/' release.json"], ids=["gone", "another"])
+@pytest.mark.parametrize("break_it", ["sed -i '/python/s/: .*/: \"3.1.0\",/' release.json", *rest("rm venv/bin/python")], ids=["another", "gone"])
 def test_a_release_without_its_interpreter_is_built_anew(builder: Builder, break_it: str) -> None:
     builder.build(kind="index", requirement="nous")
     builder.sh(f"cd {FOLDER} && {break_it} && touch old")
@@ -390,8 +389,8 @@ def test_what_is_wrong_about_the_call_is_said(builder: Builder) -> None:
     broken = builder.call({"release": RELEASE})
     assert (broken.returncode, broken.stdout) == (2, b"")
     assert broken.stderr.startswith(b"nous-vm-build: - cannot be used")
-    missing = builder.sh(f"/usr/local/sbin/nous-vm-build {RELEASE} 2>&1 || echo $?")
-    assert re.fullmatch(r"nous-vm-build: /etc/nous-vm/build.json cannot be used: FileNotFoundError.*\n2", missing)
+    missing = builder.sh(f"/usr/local/sbin/nous-vm-build {RELEASE} --config /no/such.json 2>&1 || echo $?")
+    assert re.fullmatch(r"nous-vm-build: /no/such.json cannot be used: FileNotFoundError.*\n2", missing)
     gone = config(kind="index", requirement="nous") | {"python": "/no/python"}
     done = builder.call(gone)
     assert done.returncode == 1 and "No such file or directory: '/no/python'" in json.loads(done.stdout)["reason"]

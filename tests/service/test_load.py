@@ -6,14 +6,14 @@ import contextlib
 import socket
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
-from host import DOOR, FULL, PATIENCE, UNIT, Host, Load, Stream, wait
+from host import DOOR, FULL, PATIENCE, UNIT, Host, Load, Stream, only_full, wait
 from load import call
 from wire import HOST, VENDOR
 
-TIMES = 20 if FULL else 5
+TIMES = 20 if FULL else 3
 KILLED, STARTED = "status=9/KILL", "Uvicorn running on"
 
 
@@ -51,38 +51,72 @@ def test_restarts_fail_no_request(host: Host) -> None:
 def test_restarts_of_the_door_fail_no_request(host: Host) -> None:
     server = pid(host)
     with host.load() as load:
-        spans = restarts(host, load, DOOR, 3)
+        spans = restarts(host, load, DOOR, 3 if FULL else 2)
     load.assert_nothing_failed()
     assert_streams_came_back(load, spans)
     assert pid(host) == server, "the server does not live and die with its door"
 
 
-def kill(host: Host) -> tuple[float, float, float]:
-    """Kill the server; return when it was gone, when systemd started it again, and when it said that it serves."""
-    host.sh(f"systemctl reset-failed {UNIT}")  # as if kills were far apart: in a row, each waits longer than the one before
+REFERENCE = "nous-vm-reference.service"  # does nothing, and is started again like the server
+PAUSE = 0.1  # seconds that systemd waits before it starts either again
+
+
+def kill(host: Host, unit: str) -> tuple[float, float, float]:
+    """Kill a unit; return from when on, when it was gone, and when systemd started it again."""
+    host.sh(f"systemctl reset-failed {unit}")  # as if kills were far apart: in a row, each waits longer than the one before
     since = time.monotonic()
-    host.sh(f"systemctl kill --signal=KILL {UNIT}")
+    host.sh(f"systemctl kill --signal=KILL {unit}")
 
-    def said(what: str) -> list[float]:
-        return [int(line["__MONOTONIC_TIMESTAMP"]) / 1e6 for line in host.journal(since) if what in str(line.get("MESSAGE"))]
+    def started() -> float:
+        return int(host.show("ExecMainStartTimestampMonotonic", unit)) / 1e6
 
-    serves = wait(lambda: said(STARTED), "the server to say that it serves")[0]
-    return said(KILLED)[0], int(host.show("ExecMainStartTimestampMonotonic")) / 1e6, serves
+    wait(lambda: started() > since, f"{unit} to be started again")
+    return since, said(host, unit, since, KILLED), started()
 
 
-def test_killed_it_is_back_within_its_own_start_time(host: Host) -> None:
-    """Half a second is all that is added to what a start takes; a call that was being executed may fail, once, and nothing else."""
-    kills = []
+def said(host: Host, unit: str, since: float, what: str) -> float:
+    """Return when a unit, or systemd about it, first said something."""
+
+    def lines() -> list[float]:
+        return [int(line["__MONOTONIC_TIMESTAMP"]) / 1e6 for line in host.journal(since, unit) if what in str(line.get("MESSAGE"))]
+
+    return wait(lines, f"{unit} to say {what}")[0]
+
+
+@pytest.fixture
+def lag(host: Host) -> Iterator[Callable[[], float]]:
+    """How late systemd is on this machine just now, in seconds: what it takes to start a program that was killed, beyond the pause."""
+    host.sh(f"systemd-run --quiet --unit={REFERENCE} --property=Restart=always --property=RestartSec={PAUSE} sleep infinity")
+
+    def measure() -> float:
+        _since, gone, begun = kill(host, REFERENCE)
+        return begun - gone - PAUSE
+
+    yield measure
+    host.sh(f"systemctl stop {REFERENCE}")
+
+
+def test_killed_it_is_back_within_its_own_start_time(host: Host, lag: Callable[[], float]) -> None:
+    """Half a second is all that is added to what a start takes; a call that was being executed may fail, once, and nothing else.
+
+    How late a machine is that does other things too, and how long a request takes on it, is measured under the same load and not the server's.
+    """
+    kills, lags = [], []
     with host.load() as load:
         for _ in range(TIMES):
-            kills.append(kill(host))
+            lags.append(lag())
+            load.settle()
+            since, gone, begun = kill(host, UNIT)
+            kills.append((gone, begun, said(host, UNIT, since, STARTED)))
             load.settle()
     print(load)
+    usual = statistics.median(each.took for each in load.requests if not any(each.begun < serves and each.ended > gone for gone, _, serves in kills))
     added = []
-    for gone, begun, serves in kills:
+    for (gone, begun, serves), late in zip(kills, lags, strict=True):
         outage, start = load.first_answer(gone) - gone, serves - begun
-        added.append(outage - start)
-        print(f"killed: started again after {begun - gone:.2f} s, a start takes {start:.2f} s, answered after {outage:.2f} s")
+        added.append(outage - start - usual - late)
+        print(f"killed: started again after {begun - gone:.2f} s, a start takes {start:.2f} s, answered after {outage:.2f} s: {added[-1]:.2f} s added")
+        print(f"        systemd is late by {late:.2f} s, a request takes {usual:.2f} s")
     # Only an answer that was half sent is nothing that could be asked for again.
     assert [each for each in load.failed if each.method == "GET" and each.outcome != "half"] == []
     assert [each for each in load.failed if not any(each.begun <= gone <= each.ended + 0.1 for gone, _, _ in kills)] == []
@@ -107,18 +141,16 @@ def test_killed_while_calls_are_being_executed(host: Host) -> None:
 
 
 def test_killed_door(host: Host) -> None:
-    """What was under way through it is cut; nothing is executed twice, and it is back at once."""
-    server = pid(host)
+    """What was under way through it is cut, and nothing else; nothing is executed twice, and it is back at once."""
+    server, kills = pid(host), []
     with host.load() as load:
-        for _ in range(3):
-            before, begun = pid(host, DOOR), time.monotonic()
-            host.sh(f"systemctl kill --signal=KILL {DOOR}")
-            wait(lambda before=before: pid(host, DOOR) not in ("0", before), "the door to be back")
+        for _ in range(3 if FULL else 2):
+            since, gone, _begun = kill(host, DOOR)
+            kills.append((since, gone))
             load.settle()
-            assert load.process.poll() is None and time.monotonic() - begun < PATIENCE
     print(load)
     assert all(each.outcome in ("cut", "half", "5xx") for each in load.failed)
-    assert len(load.failed) < 0.05 * len(load.requests)
+    assert [each for each in load.failed if not any(each.begun <= gone + 0.1 and each.ended >= since for since, gone in kills)] == []
     load.assert_record()
     assert pid(host) == server
 
@@ -147,9 +179,16 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.parametrize("sent", [BODY_WITHOUT_END, HEAD_WITHOUT_END], ids=["bodies", "heads"])
-@pytest.mark.parametrize("where", ["gate", "door"])
-def test_stalled_clients_hold_no_stop(host: Host, sent: str, where: str) -> None:
+@pytest.mark.parametrize(
+    ("where", "sent"),
+    [
+        pytest.param("gate", BODY_WITHOUT_END, id="gate-bodies"),
+        pytest.param("door", HEAD_WITHOUT_END, id="door-heads"),
+        pytest.param("gate", HEAD_WITHOUT_END, id="gate-heads", marks=only_full("others stand for it")),
+        pytest.param("door", BODY_WITHOUT_END, id="door-bodies", marks=only_full("others stand for it")),
+    ],
+)
+def test_stalled_clients_hold_no_stop(host: Host, where: str, sent: str) -> None:
     """Twenty clients that began and never go on: a stop takes at most 5 s, a restart fails nobody else."""
     sent = sent.replace("TOKEN", host.token)
     with contextlib.ExitStack() as stalled:

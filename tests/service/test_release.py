@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from host import Host, wait
+from host import Host, only_full, wait
 
 READY = 8  # seconds that a release on trial has; what waits at the door waits no longer
 
@@ -15,6 +15,7 @@ def status(host: Host) -> dict[str, Any]:
     return json.loads(host.sh("/usr/local/sbin/nous-vm-activate status || true"))
 
 
+@only_full("test_ansible_killed upgrades and goes back by the playbooks too")
 def test_upgrade_and_rollback_fail_no_request(host: Host) -> None:
     before = status(host)["current"]
     calls = host.query("SELECT count(*) FROM executed")
@@ -33,6 +34,7 @@ def test_upgrade_and_rollback_fail_no_request(host: Host) -> None:
     assert host.query("SELECT count(*) FROM executed") > calls
 
 
+@only_full("two runs each; test_bad_release has them without, molecule/nous_service without load")
 @pytest.mark.parametrize("fault", ["crash", "hang", "error"])
 def test_failed_upgrade_fails_no_request(host: Host, fault: str) -> None:
     before = status(host)["current"]
