@@ -291,3 +291,25 @@ class Host:
         finally:
             process.stdin.close()
             process.wait()
+
+
+class Branch:
+    """The repository on the host that is followed, and a clone of it here that is pushed from."""
+
+    url = "file:///srv/nous.git"
+    followed = {"nous_service_source": "git", "nous_service_git_url": url, "nous_service_git_ref": "main", "nous_service_follow": True}
+
+    def __init__(self, host: Host) -> None:
+        self.host, self.clone = host, host.work / "nous.git"
+        host.sh("git init --quiet --bare --initial-branch=main /srv/nous.git")
+
+    def push(self, version: str, fault: str = "none") -> str:
+        """Push a release; return the name that it gets on the host."""
+        pack = [REPOSITORY / "tests/standin/pack.py", "--git", f"--version={version}", f"--fault={fault}", self.clone]
+        subprocess.run(pack, check=True)
+        git = ["git", "-C", str(self.clone), "-c", "protocol.ext.allow=always"]
+        there = f"ext::docker exec --interactive {self.host.container} %S /srv/nous.git"
+        subprocess.run([*git, "push", "--quiet", there, "main"], check=True)
+        commit = subprocess.run([*git, "rev-parse", "main"], check=True, capture_output=True, text=True).stdout
+        python = self.host.sh("python3 -c 'import sys; print(\"%d.%d\" % sys.version_info[:2])'")
+        return f"git-{commit[:12]}-py{python}"

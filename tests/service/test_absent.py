@@ -1,0 +1,34 @@
+"""The server is taken away from a whole site, and comes back with its state."""
+
+from __future__ import annotations
+
+from host import Branch, Host, only_full
+
+LEFT = """
+ls /etc/systemd/system /etc/systemd/system/*.d /etc/systemd/system/*.wants /usr/local/sbin /run/motd.d | grep nous || true
+systemctl list-units --all --no-legend 'nous*' | grep -v 'not-found *inactive' || true
+"""
+# What other roles bring.
+OTHERS = ("audit-logrotate-nous", "nous-vm-check", "nous-vm-gate", "nous-vm-seal")
+
+
+@only_full("four runs of the site")
+def test_absent_leaves_state_and_nothing_that_runs(host: Host) -> None:
+    branch = Branch(host)
+    branch.push("3.0.0")
+    run = host.play(**branch.followed)
+    assert run.returncode == 0, run.stdout[-4000:]
+    calls = host.query("SELECT count(*) FROM executed")
+    assert "nous-follow.timer" in host.sh(LEFT) and "nous-vm-ready.path" in host.sh(LEFT)
+
+    run = host.play(**branch.followed | {"nous_service_state": "absent"})
+    assert run.returncode == 0, run.stdout[-4000:]
+    assert [line for line in host.sh(LEFT).splitlines() if not any(word in line for word in OTHERS)] == []
+    again = host.play(**branch.followed | {"nous_service_state": "absent"})
+    assert "changed=0 " in again.stdout, again.stdout[-4000:]
+
+    run = host.play()
+    assert run.returncode == 0, run.stdout[-4000:]
+    assert host.answers()
+    assert host.query("SELECT count(*) FROM executed") == calls
+    host.sh("rm -r /srv/nous.git")
