@@ -358,6 +358,22 @@ def test_rollback(releases: Releases) -> None:
     assert list(releases.status()["bad"]) == sorted([releases.first, "second"])
 
 
+@pytest.mark.parametrize("break_it", ["sed -i '/python/s/: .*/: \"3.1.0\",/' release.json", "rm venv/bin/python"], ids=["another", "gone"])
+def test_release_of_another_python(releases: Releases, break_it: str) -> None:
+    """It is refused in one sentence before anything is touched."""
+    host, other = releases.host, releases.copy("other")
+    host.sh(f"cd {ROOT}/releases/other; {break_it}")
+    pid = host.show("MainPID")
+    refused = releases.run("rollback", other)
+    assert refused.rc == 2
+    assert "other cannot run: it was built for Python 3." in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    refused = releases.run("serve", other)
+    assert (refused.rc, "other cannot run" in refused.said["says"]) == (1, True)
+    assert host.show("MainPID") == pid
+    assert releases.assert_whole(releases.first)
+
+
 @only_full("six more activations; molecule/nous_service has one")
 def test_bad_settings(releases: Releases) -> None:
     host = releases.host
