@@ -293,6 +293,7 @@ def test_bad_release(releases: Releases, fault: str, why: str) -> None:
         assert why in tried.said["reason"]
         assert tried.said["back"] == f"{releases.first} serves again"
         assert tried.said["journal"]
+        load.settle()  # what waited is served: a server that does not answer in time is started anew
         pid = host.show("MainPID")
         for _ in range(2):
             refused = releases.run("serve", bad)

@@ -117,8 +117,8 @@ def test_killed_it_is_back_within_its_own_start_time(host: Host, lag: Callable[[
         added.append(outage - start - usual - late)
         print(f"killed: started again after {begun - gone:.2f} s, a start takes {start:.2f} s, answered after {outage:.2f} s: {added[-1]:.2f} s added")
         print(f"        systemd is late by {late:.2f} s, a request takes {usual:.2f} s")
-    # Only an answer that was half sent is nothing that could be asked for again.
-    assert [each for each in load.failed if each.method == "GET" and each.outcome != "half"] == []
+    # Only an answer that was half sent is nothing that could be asked for again; Caddy then cuts, with the head gone out to the client or not yet.
+    assert [each for each in load.failed if each.method == "GET" and each.outcome not in ("half", "cut")] == []
     assert [each for each in load.failed if not any(each.begun <= gone <= each.ended + 0.1 for gone, _, _ in kills)] == []
     load.assert_record()
     assert host.query("PRAGMA integrity_check") == [["ok"]]
@@ -131,13 +131,13 @@ def test_killed_while_calls_are_being_executed(host: Host) -> None:
     with call_in_flight(host, "slow", seconds=PATIENCE, call_id=number) as connection:
         wait(lambda: host.query(f"SELECT count(*) FROM executed WHERE call_id = '{number}'") == [[1]], "the call to be begun")
         host.sh(f"systemctl kill --signal=KILL {UNIT}")
+        wait(host.answers, "the server to answer again")
+        with host.load() as load:  # whatever waited for the server was handed on by now
+            pass
+        assert host.query(f"SELECT count(*) FROM executed WHERE call_id = '{number}'") == [[1]], "executed twice"
         received = connection.recv(65536)
         assert b"200 OK" not in received.split(b"\r\n")[0]
-    wait(host.answers, "the server to answer again")
-    with host.load() as load:  # whatever waited for the server was handed on by now
-        pass
     load.assert_nothing_failed()
-    assert host.query(f"SELECT count(*) FROM executed WHERE call_id = '{number}'") == [[1]]
 
 
 def test_killed_door(host: Host) -> None:
