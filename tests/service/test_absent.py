@@ -25,7 +25,7 @@ def test_absent_leaves_state_and_nothing_that_runs(host: Host) -> None:
     assert run.returncode == 0, run.stdout[-4000:]
     assert [line for line in host.sh(LEFT).splitlines() if not any(word in line for word in OTHERS)] == []
     again = host.play(**branch.followed | {"nous_service_state": "absent"})
-    assert "changed=0 " in again.stdout, again.stdout[-4000:]
+    assert again.returncode == 0 and "changed=0 " in again.stdout, again.stdout[-4000:]
 
     run = host.play()
     assert run.returncode == 0, run.stdout[-4000:]
