@@ -123,7 +123,7 @@ def kill_unit(program: str, after: float, whom: str) -> str:
     end = time.monotonic() + 10
     while program and at_work() != program and time.monotonic() < end:
         pass
-    time.sleep(after)
+    time.sleep(after)  # not a condition to wait for, but the moment of the kill
     label = at_work() or "something else"
     systemctl("kill", "--signal=SIGKILL", f"--kill-whom={whom}", ROTATE)
     settle()

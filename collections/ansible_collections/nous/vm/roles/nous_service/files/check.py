@@ -66,8 +66,11 @@ def follow(host):
     well = timer.get("ActiveState") == "active" and timer.get("UnitFileState") == "enabled"
     yield "follow timer", "ok" if well else "fail", f"next {timer.get('NextElapseUSecRealtime') or 'never'}"
     last = host.show("nous-follow.service", "ActiveState", "Result", "ExecMainStatus", "ExecMainExitTimestamp", "InvocationID")
-    if last.get("ActiveState") == "activating" or not last.get("ExecMainExitTimestamp"):
-        yield "newest commit", "unknown", "not looked for yet since boot" if last.get("ActiveState") != "activating" else "is being looked for"
+    if last.get("ActiveState") == "activating":
+        yield "newest commit", "unknown", "is being looked for"
+        return
+    if not last.get("ExecMainExitTimestamp"):
+        yield "newest commit", "unknown", "not looked for yet since boot"
         return
     _rc, said = host.run(["journalctl", "--quiet", "--output=cat", "--lines=1", f"_SYSTEMD_INVOCATION_ID={last.get('InvocationID')}"])
     # A commit that does not serve is for somebody to look at; that nobody can tell which is the newest breaks the promise.
