@@ -126,7 +126,10 @@ class Builder:
         return self.sh(f"cd / && runuser -u nobody -- {FOLDER}/venv/bin/python -B -c {shlex.quote(program)}")
 
     def tree(self) -> str:
-        return self.sh(f"cd {FOLDER} && find . -type f -not -name release.json -printf '%p %s %m %u\\n' | sort")
+        """Return every file with size, mode and owner; of uv's note of when a source was made not the size, which has as many digits as the time."""
+        return self.sh(
+            f"cd {FOLDER} && find . -type f -not -name release.json -printf '%p %m %u ' \\( -name uv_cache.json -printf '\\n' -o -printf '%s\\n' \\) | sort"
+        )
 
     def releases(self) -> list[str]:
         return self.sh(f"ls -A {ROOT}/releases").split()
