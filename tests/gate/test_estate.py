@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from conftest import FULL, Host
+from conftest import FULL, Host, on_one
 from wire import HOST, OPERATOR, STRANGER, VENDOR, context, parsed
 
 OTHER = "shop.example.org"
@@ -158,6 +158,7 @@ def test_secrets_are_not_written_down(estate: Estate) -> None:
     assert "SECRET" not in said
 
 
+@on_one
 def test_a_change_that_cannot_be_served_is_taken_back(estate: Estate) -> None:
     before, snippet = estate.state(), estate.host.sh("cat /etc/caddy/conf.d/nous.caddy")
     run = estate.play(__caddy_gateway_caddyfile=snippet.partition("\n")[2] + "\nhttp://nous.example.org:8088 {\n\trespond hello\n}\n")
@@ -177,6 +178,7 @@ def test_the_sandbox_is_there_for_who_wants_it(estate: Estate) -> None:
     estate.serves()
 
 
+@on_one
 def test_it_goes_and_the_estate_stays(estate: Estate) -> None:
     before = estate.state()
     run = estate.play(caddy_gateway_state="absent")
@@ -189,6 +191,7 @@ def test_it_goes_and_the_estate_stays(estate: Estate) -> None:
     estate.serves()
 
 
+@on_one
 def test_a_first_change_that_cannot_be_served_is_taken_out(estate: Estate) -> None:
     before = estate.state()
     body = "".join(f"{site} {{\n\trespond hello\n}}\n" for site in (f"http://{HOST}", f"http://{HOST}:8088", f"https://{HOST}"))

@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from conftest import FULL, PLAYBOOK, REPOSITORY, Host
+from conftest import FULL, PLAYBOOK, REPOSITORY, Host, on_one
 from wire import HOST, OPERATOR, PUBLIC, STRANGER, VENDOR, context, parsed
 
 CHECK = "/usr/local/sbin/nous-vm-check"
@@ -75,6 +75,7 @@ def test_boot(host: Host) -> None:
     assert "changed=0" in host.play().stdout
 
 
+@on_one
 def test_absent_needs_no_package(host: Host) -> None:
     """On a host that never had Caddy."""
     bare = Host(host.platform, "")
