@@ -47,6 +47,11 @@ def only_full(why: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(not FULL, reason=f"{why}: make service-full")
 
 
+def only_on(platform: str, why: str) -> pytest.MarkDecorator:
+    """In the short form, run a test where it is the same on all platforms on one of them, and say why."""
+    return pytest.mark.skipif(not FULL and platform not in PLATFORMS, reason=f"{why}: {platform} stands for it, or make service-full")
+
+
 def rest(*cases: tuple[Any, ...] | str | bytes) -> list[Any]:
     """Return the cases of a test that the short form leaves out, because others stand for them."""
     return [pytest.param(*(each if isinstance(each, tuple) else (each,)), marks=only_full("others stand for it")) for each in cases]
