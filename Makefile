@@ -1,4 +1,4 @@
-.PHONY: up test lint unit molecule bench clean key-full rotation-full gate-full service-full
+.PHONY: up test lint unit molecule bench vm clean key-full rotation-full gate-full service-full
 
 up: ## a systemd container as the host, the site playbook against it, what to try
 	@tests/hosts/up $(ARGS)
@@ -17,6 +17,9 @@ molecule:
 
 bench:
 	@tests/run bench
+
+vm: ## a real VM from power on to a running nous, reboots, power cuts; its console and timeline are kept in .cache/vm/last
+	@tests/run vm
 
 key-full: ## races and kills of the signing key, whole
 	@NOUS_VM_FULL=1 tests/run key

@@ -20,36 +20,13 @@ from typing import Any
 
 import pytest
 from container import CACHES, FLAGS, MIGRATE, need_root
+from controller import REPOSITORY, sh
 
 HERE = Path(__file__).parent
-REPOSITORY = HERE.parents[1]
 PLATFORMS = os.environ.get("NOUS_VM_TEST_PLATFORMS", "debian-13").split()
 NAME = "nous.example.org"
 VENDOR, STRANGER = "160.79.104.9", "203.0.113.5"
 PATIENCE = 600  # seconds within which what is waited for happens on a busy machine, or something is broken
-
-
-def sh(*argv: str | Path, check: bool = True, **options: Any) -> str:
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, stdin=subprocess.DEVNULL, **options)
-    assert not check or done.returncode == 0, f"{argv}: {done.stdout[-6000:]}"
-    return done.stdout.strip()
-
-
-def play(playbook: str, hosts: dict[str, dict[str, Any]], work: Path, *arguments: str) -> str:
-    """Run a playbook on hosts as an operator would, whether it works or not; return what it said, each sentence in one line."""
-    path = work / "inventory.json"
-    path.write_text(json.dumps({"nous": {"hosts": hosts}}), encoding="utf-8")
-    own = {"ANSIBLE_CONFIG": REPOSITORY / "ansible.cfg", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "PWD": work}
-    return sh(
-        "ansible-playbook",
-        REPOSITORY / f"playbooks/{playbook}.yml",
-        "-i",
-        path,
-        *arguments,
-        check=False,
-        cwd=work,
-        env=os.environ | {name: str(value) for name, value in own.items()},
-    )
 
 
 class Host:

@@ -10,7 +10,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from .conftest import NAME, REPOSITORY, Host, play, sh
+from controller import REPOSITORY, play, sh
+
+from .conftest import NAME, Host
 
 SECRETS = {"nous_service_secrets": {"NOUS_DB_URL": "sqlite:////var/lib/nous/state.db"}}
 LATER = {"nous_service_git_ref": "v1.0.1", "python_runtime_environment": {"PIP_RETRIES": "1"}}

@@ -14,8 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-
-from .conftest import REPOSITORY
+from controller import REPOSITORY
 
 PROGRAM = REPOSITORY / "collections/ansible_collections/nous/vm/playbooks/files/nous-vm-first-boot"
 LINE = "nous-vm-first-boot: packages: no room (attempt 1 of 12; ...)"

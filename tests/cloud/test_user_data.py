@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
+from controller import play, sh
 
-from .conftest import NAME, play, sh
+from .conftest import NAME
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 KEY = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"

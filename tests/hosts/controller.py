@@ -1,0 +1,34 @@
+"""The operator's side of a test: commands, and the collection's playbooks on hosts of an inventory of the test's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def sh(*argv: str | Path, check: bool = True, **options: Any) -> str:
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, stdin=subprocess.DEVNULL, **options)
+    assert not check or done.returncode == 0, f"{argv}: {done.stdout[-6000:]}"
+    return done.stdout.strip()
+
+
+def play(playbook: str, hosts: dict[str, dict[str, Any]], work: Path, *arguments: str) -> str:
+    """Run a playbook on hosts as an operator would, whether it works or not; return what it said, each sentence in one line."""
+    path = work / "inventory.json"
+    path.write_text(json.dumps({"nous": {"hosts": hosts}}), encoding="utf-8")
+    own = {"ANSIBLE_CONFIG": REPOSITORY / "ansible.cfg", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "PWD": work}
+    return sh(
+        "ansible-playbook",
+        REPOSITORY / f"playbooks/{playbook}.yml",
+        "-i",
+        path,
+        *arguments,
+        check=False,
+        cwd=work,
+        env=os.environ | {name: str(value) for name, value in own.items()},
+    )

@@ -1,0 +1,149 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The story of one VM, told in order: its first boot, a life as an ordinary host, and power cuts, after each of which it serves and has lost nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import time
+
+import pytest
+from controller import REPOSITORY
+
+from . import timeline
+from .conftest import WORK, Nous
+
+LOG, KEYS, ROOT = "/var/log/nous/audit.jsonl", "/etc/nous/keys", "/opt/nous"
+ROTATION = "audit-logrotate-nous.service"
+# The chain follows every link, oldest record first, and raises where one does not lead on: lost, torn, doubled or changed.
+FOUND = f"""
+import chain, json, pathlib, sqlite3
+log = pathlib.Path("{LOG}")
+archives = sorted(log.parent.glob(log.name + ".*"), key=lambda path: -int(path.name.removesuffix(".gz").rpartition(".")[2]))
+calls = sqlite3.connect("/var/lib/nous/state.db").execute("SELECT call_id FROM executed")
+print(json.dumps([[record["entry_hash"] for record in chain.walk([*archives, log])], [call_id for (call_id,) in calls]]))
+"""
+
+
+def tell(nous: Nous, text: str) -> None:
+    """Have something done that is never to be lost again: told to a client, and flushed to the disk."""
+    nous.said.append(nous.call(text=text, call_id=text)["result"]["entry_hash"])
+    nous.machine.ssh("sync")
+
+
+def assert_as_promised(nous: Nous) -> None:
+    """Nothing that was told and flushed is lost, the flags are right, the host's own check agrees, and it serves."""
+    nous.put(REPOSITORY / "tests/standin/chain.py")
+    records, calls = json.loads(nous.machine.ssh(f"PYTHONPATH=/run/test python3 -B -c {shlex.quote(FOUND)}"))
+    assert [said for said in nous.said if records.count(said) != 1] == []
+    assert [number for number in range(len(nous.said)) if calls.count(str(number)) != 1] == []
+    flags = nous.machine.ssh(f"lsattr -d {LOG}*").splitlines()
+    assert [line for line in flags if ("a" if line.endswith(LOG) else "i") not in line.split()[0]] == []
+    assert nous.machine.ssh(f"ls -A $(dirname {LOG})/.segment | grep -E 'partial|journal|kept' || true") == ""
+    assert nous.machine.ssh(f"ls {ROOT} | grep activation || true") == ""
+    checked = nous.machine.ssh("nous-vm-check --json || true")
+    assert [row for row in json.loads(checked)["rows"] if row["status"] == "fail"] == []
+    tell(nous, str(len(nous.said)))
+
+
+def test_from_power_on_to_the_first_answer(nous: Nous) -> None:
+    machine = nous.machine
+    machine.power_on()
+    machine.wait_on_console("Linux version", 0)
+    kernel = time.monotonic() - machine.on_since
+    nous.ready(0)
+    nous.trust()
+    tell(nous, "0")
+    answered = time.monotonic() - machine.on_since
+    reached = [
+        float(machine.ssh(f"systemctl show --value --property=ActiveEnterTimestampMonotonic {unit}")) / 1e6
+        for unit in ("network-online.target", "nous-vm-ready.target")
+    ]
+    journal = machine.ssh("journalctl --quiet --boot --unit=nous-vm-first-boot --output=json --output-fields=MESSAGE")
+    (WORK / "journal.json").write_text(journal, encoding="utf-8")
+    found = timeline.parts(journal, kernel, *reached, answered)
+    print(f"\n{timeline.table(found)}")
+    (WORK / "timeline.svg").write_text(timeline.picture(found), encoding="utf-8")
+    assert machine.ssh("cloud-init status --wait --long | grep -E '^(status|errors):'") == "status: done\nerrors: []"
+    assert_as_promised(nous)
+
+
+def test_the_first_remote_run_changes_nothing(nous: Nous) -> None:
+    said = nous.play("site")
+    assert re.search(r"changed=0 .*failed=0 ", said), said[-6000:]
+
+
+def test_a_reboot(nous: Nous) -> None:
+    since = len(nous.machine.console())
+    nous.machine.ssh("systemctl reboot", check=False)
+    nous.machine.master.unlink(missing_ok=True)
+    nous.ready(since)
+    assert_as_promised(nous)
+
+
+def test_a_rotation(nous: Nous) -> None:
+    nous.machine.ssh(f"systemctl start {ROTATION}")
+    assert nous.machine.ssh(f"ls {LOG}.*") == f"{LOG}.1"
+    assert_as_promised(nous)
+
+
+def test_verify(nous: Nous) -> None:
+    said = nous.play("verify")
+    assert " failed=0 " in said, said[-6000:]
+
+
+@pytest.mark.parametrize(("what", "expected"), [("memory", "ended by signal 9"), ("tasks", r"refused after \d+ of \d+\nended by signal 9")])
+def test_a_limit_is_enforced(nous: Nous, what: str, expected: str) -> None:
+    """Something in the server's own control group takes more and more, on a kernel that has the say over all of them."""
+    nous.put(REPOSITORY / "tests/vm/eat.py")
+    said = nous.machine.ssh(f"python3 -B /run/test/eat.py nous.service {what}")
+    assert re.fullmatch(expected, said), said
+    if what == "memory":
+        assert "oom_kill 0" not in nous.machine.ssh("cat /sys/fs/cgroup/system.slice/memory.events.local /sys/fs/cgroup/system.slice/memory.events")
+    assert_as_promised(nous)
+
+
+# What is cut: how it is begun on the VM, and what is there, for the first time, when the power goes.
+ROTATIONS = {
+    "the bytes are copied": "[ -e /var/log/nous/.segment/audit.jsonl.partial ]",
+    "the log is about to be cut": "[ -e /var/log/nous/.segment/audit.jsonl.journal ]",
+    "archives are shifted": f"[ -e {LOG}.3 ] || [ -e {LOG}.3.gz ]",
+}
+KEYS_MADE = {"the key is written": f"set -- {KEYS}/.*.tmp; [ -e $1 ]", "the key has its name": f"[ -e {KEYS}/signing.pem.next ]"}
+ACTIVATIONS = {"it is written down": f"[ -e {ROOT}/activation.json ]", "a release is on trial": f"grep -q trial {ROOT}/activation.json"}
+
+
+@pytest.mark.parametrize("moment", ROTATIONS.values(), ids=ROTATIONS)
+def test_power_cut_in_a_rotation(nous: Nous, moment: str) -> None:
+    nous.cut_when(moment, lambda: nous.machine.ssh(f"systemctl start {ROTATION}", check=False))
+    nous.boot()
+    assert_as_promised(nous)
+    nous.machine.ssh(f"systemctl start {ROTATION}")
+    assert_as_promised(nous)
+
+
+@pytest.mark.parametrize("moment", KEYS_MADE.values(), ids=KEYS_MADE)
+def test_power_cut_in_the_creation_of_a_key(nous: Nous, moment: str) -> None:
+    often = {"oauth_key_minimum_interval_days": 0}
+    nous.cut_when(moment, lambda: nous.play("rotate_key", **often))
+    nous.boot()
+    assert_as_promised(nous)
+    said = nous.play("rotate_key", **often)
+    assert " failed=0 " in said, said[-6000:]
+    assert nous.machine.ssh(f"ls -A {KEYS} | grep tmp || true") == ""
+    assert_as_promised(nous)
+
+
+@pytest.mark.parametrize(("moment", "ref"), [*zip(ACTIVATIONS.values(), ["v1.0.1", "v1.0.0"], strict=True)], ids=ACTIVATIONS)
+def test_power_cut_in_an_activation(nous: Nous, moment: str, ref: str) -> None:
+    wanted = {"nous_service_git_ref": ref}
+    nous.cut_when(moment, lambda: nous.play("site", **wanted))
+    nous.boot()
+    assert_as_promised(nous)
+    said = nous.play("site", **wanted)
+    assert " failed=0 " in said, said[-6000:]
+    assert nous.machine.ssh(f"readlink {ROOT}/current").startswith(f"releases/git-{ref}-")
+    assert_as_promised(nous)
