@@ -18,7 +18,7 @@ from .disk import Disk
 
 ADDRESS, SSH = "127.0.80.9", 2222
 OUTSIDE = "10.0.2.2"  # who comes in through a forwarded port, as the VM sees it
-PATIENCE = 1800  # seconds: without hardware acceleration all takes ten times as long, and more on a busy machine
+PATIENCE = 3600  # seconds: without hardware acceleration all takes ten times as long, and more on a busy machine
 T = TypeVar("T")
 COMMAND_LINE = "root=/dev/vda ro console=ttyS0 ds=nocloud"
 
@@ -81,7 +81,7 @@ class Machine:
         while not (found := condition()):
             assert time.monotonic() < deadline, f"waited {PATIENCE} s for {what}; the console ends with\n{self.console()[-3000:]}"
             assert all(process.poll() is None for process in self.processes), f"qemu or nbdkit ended while waiting for {what}\n{self.console()[-3000:]}"
-            time.sleep(0.02)
+            time.sleep(0.05)
         return found
 
     def wait_on_console(self, pattern: str, since: int) -> re.Match[str]:
