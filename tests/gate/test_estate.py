@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from conftest import FULL, Host, on_one
+from conftest import FULL, Host, only_on
 from wire import HOST, OPERATOR, STRANGER, VENDOR, context, parsed
 
 OTHER = "shop.example.org"
@@ -158,7 +158,7 @@ def test_secrets_are_not_written_down(estate: Estate) -> None:
     assert "SECRET" not in said
 
 
-@on_one
+@pytest.mark.skipif(not FULL, reason="test_change does it with a gate of its own, the next but one with a first change; NOUS_VM_GATE=full")
 def test_a_change_that_cannot_be_served_is_taken_back(estate: Estate) -> None:
     before, snippet = estate.state(), estate.host.sh("cat /etc/caddy/conf.d/nous.caddy")
     run = estate.play(__caddy_gateway_caddyfile=snippet.partition("\n")[2] + "\nhttp://nous.example.org:8088 {\n\trespond hello\n}\n")
@@ -178,7 +178,7 @@ def test_the_sandbox_is_there_for_who_wants_it(estate: Estate) -> None:
     estate.serves()
 
 
-@on_one
+@only_on("debian-13", "another run of the role")
 def test_it_goes_and_the_estate_stays(estate: Estate) -> None:
     before = estate.state()
     run = estate.play(caddy_gateway_state="absent")
@@ -191,7 +191,7 @@ def test_it_goes_and_the_estate_stays(estate: Estate) -> None:
     estate.serves()
 
 
-@on_one
+@only_on("debian-13", "another run of the role")
 def test_a_first_change_that_cannot_be_served_is_taken_out(estate: Estate) -> None:
     before = estate.state()
     body = "".join(f"{site} {{\n\trespond hello\n}}\n" for site in (f"http://{HOST}", f"http://{HOST}:8088", f"https://{HOST}"))

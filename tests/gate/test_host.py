@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from conftest import FULL, PLAYBOOK, REPOSITORY, Host, on_one
+from conftest import FULL, PLAYBOOK, REPOSITORY, Host, only_on
 from wire import HOST, OPERATOR, PUBLIC, STRANGER, VENDOR, context, parsed
 
 CHECK = "/usr/local/sbin/nous-vm-check"
@@ -29,6 +29,7 @@ def test_the_address_is_read_from_the_connection_alone(host: Host) -> None:
     assert [word for word in ("client_ip", "trusted_proxies", "proxy_protocol", '"forwarded"') if word in adapted] == []
 
 
+@only_on("debian-testing", "the whole site has it on both")
 def test_server_behind_a_unix_socket(host: Host) -> None:
     """In a folder that only Caddy's group may enter."""
     host.sh("install -d -o root -g caddy -m 0750 /run/door")
@@ -75,7 +76,7 @@ def test_boot(host: Host) -> None:
     assert "changed=0" in host.play().stdout
 
 
-@on_one
+@only_on("debian-13", "a host of its own")
 def test_absent_needs_no_package(host: Host) -> None:
     """On a host that never had Caddy."""
     bare = Host(host.platform, "")
