@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "gate"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "service"))
 
 from container import FLAGS, MIGRATE
-from host import PLATFORMS, REPOSITORY, Host
+from forms import PLATFORMS
+from host import REPOSITORY, Host
 
 COLD = [*FLAGS, *MIGRATE]  # without the caches that test hosts share
 RUNS, KILLS = 3, 5

@@ -18,19 +18,13 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from container import FLAGS, MIGRATE, need_root
+from forms import PLATFORMS, Form
 from wire import HOST, OPERATOR, OPERATOR_6, PUBLIC, STRANGER, STRANGER_6, VENDOR, Backend, Client, Network
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PLATFORMS = os.environ.get("NOUS_VM_TEST_PLATFORMS", "debian-13 debian-testing").split()
 FULL = os.environ.get("NOUS_VM_GATE") == "full"
 IPV6 = ["--sysctl", "net.ipv6.conf.all.disable_ipv6=0"]
-
-
-def only_on(platform: str, why: str) -> pytest.MarkDecorator:
-    """In the short form, run a test that Caddy's version does not change on one platform, and say why."""
-    return pytest.mark.skipif(not FULL and platform not in PLATFORMS, reason=f"{why}: {platform} stands for it, or NOUS_VM_GATE=full")
-
-
+only_on = Form(FULL, "make gate-full").only_on
 GATE = {
     "ansible_connection": "community.docker.docker",
     "ansible_python_interpreter": "/usr/bin/python3",

@@ -158,7 +158,7 @@ def test_secrets_are_not_written_down(estate: Estate) -> None:
     assert "SECRET" not in said
 
 
-@pytest.mark.skipif(not FULL, reason="test_change does it with a gate of its own, the next but one with a first change; NOUS_VM_GATE=full")
+@only_on("debian-13", "another run of the role")
 def test_a_change_that_cannot_be_served_is_taken_back(estate: Estate) -> None:
     before, snippet = estate.state(), estate.host.sh("cat /etc/caddy/conf.d/nous.caddy")
     run = estate.play(__caddy_gateway_caddyfile=snippet.partition("\n")[2] + "\nhttp://nous.example.org:8088 {\n\trespond hello\n}\n")

@@ -5,10 +5,21 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
+PATIENCE = 60  # seconds within which what is waited for happens, or something is broken
+
+
+def wait(condition: Any, what: str, patience: float = PATIENCE) -> Any:
+    """Wait until a condition is true and return what it was."""
+    deadline = time.monotonic() + patience
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"waited {patience} s for {what}"
+        time.sleep(0.02)  # how often to ask
+    return found
 
 
 def sh(*argv: str | Path, check: bool = True, **options: Any) -> str:

@@ -71,12 +71,15 @@ def base(name: str) -> str | None:
     say(f"no registry answers; bootstrapping {platform['suite']} from the mirror")
     with tempfile.TemporaryDirectory() as directory:
         tar = Path(directory, "root.tar")
-        subprocess.run(
-            ["mmdebstrap", "--quiet", "--variant=minbase", '--aptopt=Acquire::Check-Valid-Until "false"', platform["suite"], tar, debian_mirror()],
-            check=True,
-        )
+        bootstrap(platform["suite"], tar)
         docker("import", str(tar), made)
     return made
+
+
+def bootstrap(suite: str, target: Path, *options: str) -> None:
+    """Have mmdebstrap make a root file system: a folder or an archive, as the name of the target says."""
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", '--aptopt=Acquire::Check-Valid-Until "false"', *options]
+    subprocess.run([*command, suite, target, debian_mirror()], check=True)
 
 
 def authorities() -> bytes:
@@ -85,15 +88,19 @@ def authorities() -> bytes:
     return Path(given).read_bytes() if Path(given).exists() else b""
 
 
+def digest(*parts: bytes) -> str:
+    """Return what tells a host made of these parts, and of the context that all hosts get, from any other."""
+    content = [path.read_bytes() for path in sorted((HERE / "context").rglob("*")) if path.is_file()]
+    return hashlib.sha256(b"\0".join([*parts, *content])).hexdigest()
+
+
 def build(name: str) -> None:
     """Build both images of a platform, unless they are there and made of the same."""
     start = base(name)
     if start is None:
         sys.exit(f"hosts: {name} cannot be built: no registry answers for {PLATFORMS[name]['image']}, and its mirror is not bootstrapped")
     wanted = packages()
-    content = [path for path in sorted((HERE / "context").rglob("*")) if path.is_file()]
-    parts = [start.encode(), " ".join(wanted).encode(), authorities(), (HERE / "Dockerfile").read_bytes(), *(path.read_bytes() for path in content)]
-    made_of = hashlib.sha256(b"\0".join(parts)).hexdigest()
+    made_of = digest(start.encode(), " ".join(wanted).encode(), authorities(), (HERE / "Dockerfile").read_bytes())
     for target, tag in (("bare", name), ("packages", f"{name}-packages")):
         image = f"{REPOSITORY}:{tag}"
         found = docker("image", "inspect", "--format", f'{{{{index .Config.Labels "{LABEL}"}}}}', image, check=False).stdout.strip()

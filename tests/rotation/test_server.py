@@ -15,9 +15,9 @@ LOOK = """
 import json, pathlib, sys
 import chain
 log, said = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]).read_text().split()
-archives = sorted(log.parent.glob(log.name + ".*"), key=lambda path: -int(path.name.removesuffix(".gz").rpartition(".")[2]))
-there = {record["entry_hash"] for record in chain.walk([*archives, log])}
-print(json.dumps({"segments": len(archives), "records": len(there), "said": len(said), "missing": [one for one in said if one not in there]}))
+files = chain.files(log)
+there = {record["entry_hash"] for record in chain.walk(files)}
+print(json.dumps({"segments": len(files) - 1, "records": len(there), "said": len(said), "missing": [one for one in said if one not in there]}))
 """
 NOUS = {"name": "nous", "writer": "nous.service"}
 

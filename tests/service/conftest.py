@@ -16,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "gate"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from container import need_root
-from host import PLATFORMS, Host
+from forms import PLATFORMS
+from host import Host
 
 
 @pytest.fixture(scope="session", params=PLATFORMS)

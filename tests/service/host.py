@@ -21,12 +21,14 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from container import CACHES, FLAGS, MIGRATE
+from controller import REPOSITORY, wait
+from forms import Form
 from wire import HOST, OPERATOR, STRANGER, VENDOR, Backend, Client, Network
 
 HERE = Path(__file__).parent
-REPOSITORY = HERE.parents[1]
-PLATFORMS = os.environ.get("NOUS_VM_TEST_PLATFORMS", "debian-13 debian-testing").split()
 FULL = os.environ.get("NOUS_VM_SERVICE") == "full"
+FORM = Form(FULL, "make service-full")
+only_full, only_on = FORM.only_full, FORM.only_on
 # Requests a second. The short form shows what is lost and what is done twice; how much the door stands needs a machine that does nothing else.
 RATE = float(os.environ.get("NOUS_VM_SERVICE_RATE", "200" if FULL else "50"))
 SITE = {
@@ -39,17 +41,6 @@ SITE = {
     "nous_service_source": "archive",
 }
 UNIT, DOOR = "nous.service", "nous-door.service"
-PATIENCE = 60  # seconds within which what is waited for happens, or something is broken
-
-
-def only_full(why: str) -> pytest.MarkDecorator:
-    """Leave a test to the full form, and say why."""
-    return pytest.mark.skipif(not FULL, reason=f"{why}: make service-full")
-
-
-def only_on(platform: str, why: str) -> pytest.MarkDecorator:
-    """In the short form, run a test where it is the same on all platforms on one of them, and say why."""
-    return pytest.mark.skipif(not FULL and platform not in PLATFORMS, reason=f"{why}: {platform} stands for it, or make service-full")
 
 
 def rest(*cases: tuple[Any, ...] | str | bytes) -> list[Any]:
@@ -168,15 +159,6 @@ class Load:
         """Nothing was executed twice, and what was acknowledged was executed."""
         assert len(self.executed) > 0
         assert (self.twice, self.lost) == ([], []), self
-
-
-def wait(condition: Any, what: str, patience: float = PATIENCE) -> Any:
-    """Wait until a condition is true and return what it was."""
-    deadline = time.monotonic() + patience
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited {patience} s for {what}"
-        time.sleep(0.02)
-    return found
 
 
 class Host:

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from host import DOOR, FULL, PATIENCE, UNIT, Host, Load, Stream, rest, wait
+from controller import PATIENCE
+from host import DOOR, FULL, UNIT, Host, Load, Stream, rest, wait
 from load import call
 from wire import HOST, VENDOR
 

@@ -24,6 +24,12 @@ class Broken(Exception):
     """The line that breaks the chain, by file and number."""
 
 
+def files(log: Path) -> list[Path]:
+    """The archives of LOG and LOG itself, oldest first."""
+    archives = log.parent.glob(f"{log.name}.*")
+    return [*sorted(archives, key=lambda path: -int(path.name.removesuffix(".gz").rpartition(".")[2])), log]
+
+
 def walk(paths: Iterable[Path], head: str = GENESIS) -> list[dict[str, Any]]:
     """The records of PATHS (plain or .gz) in order; raises Broken at the first torn, changed or missing one.
 

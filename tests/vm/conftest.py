@@ -55,17 +55,17 @@ class Nous:
 
     def cut_when(self, moment: str, work: Callable[[], str]) -> None:
         """Have something done, and cut the power in the moment in which a condition comes true on the VM."""
-        since = len(self.machine.console())
+        since = self.machine.printed()
         self.machine.ssh(f"systemd-run --quiet sh -c {shlex.quote(f'until {moment}; do :; done; echo cut here > /dev/ttyS0')}")
         with ThreadPoolExecutor() as pool:
             working = pool.submit(work)
-            self.machine.wait(lambda: "cut here" in self.machine.console()[since:] or working.done(), moment)
+            self.machine.wait(lambda: "cut here" in self.machine.console(since) or working.done(), moment)
             self.machine.cut_power()
-        assert "cut here" in self.machine.console()[since:], f"{moment} never was: {working.result()[-3000:]}"
+        assert "cut here" in self.machine.console(since), f"{moment} never was: {working.result()[-3000:]}"
 
     def boot(self) -> None:
         """Switch it on and wait until it says that it is ready, or why not."""
-        since = len(self.machine.console())
+        since = self.machine.printed()
         self.machine.power_on()
         self.ready(since)
 
@@ -78,7 +78,8 @@ class Nous:
 def nous() -> Iterator[Nous]:
     if os.geteuid() != 0:
         pytest.fail("a disk with root's files is made and port 443 listened on: run it as root")
-    shutil.rmtree(WORK, ignore_errors=True)
+    if WORK.exists():
+        shutil.rmtree(WORK)
     (WORK / "seed").mkdir(parents=True)
     sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", WORK / "key")
     sh("ansible-galaxy", "collection", "build", REPOSITORY / "collections/ansible_collections/nous/vm", "--output-path", WORK / "seed")

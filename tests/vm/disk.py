@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 import shutil
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from images import HERE as HOSTS
-from images import PLATFORMS, authorities, debian_mirror
+from images import PLATFORMS, authorities, bootstrap, debian_mirror, digest
 
 PACKAGES = (
     "ca-certificates cloud-init curl dbus e2fsprogs initramfs-tools iproute2 linux-image-cloud-amd64 netbase netplan.io openssh-server procps python3 sudo"
@@ -36,9 +35,7 @@ class Disk(NamedTuple):
 
 def make(platform: str, folder: Path) -> Disk:
     """Make the disk, or take the one that was made of the same before."""
-    content = [path for path in sorted((HOSTS / "context").rglob("*")) if path.is_file()]
-    parts = [Path(__file__).read_bytes(), debian_mirror().encode(), authorities(), *(path.read_bytes() for path in content)]
-    made_of = hashlib.sha256(b"\0".join(parts)).hexdigest()
+    made_of = digest(Path(__file__).read_bytes(), debian_mirror().encode(), authorities())
     made = folder / f"{platform}-{made_of[:12]}"
     disk = Disk(made / "disk.raw", made / "vmlinuz", made / "initrd.img")
     if made.exists():
@@ -47,7 +44,7 @@ def make(platform: str, folder: Path) -> Disk:
     with tempfile.TemporaryDirectory(dir=folder) as work:
         root, aside = Path(work, "root"), Path(work, "made")
         aside.mkdir()
-        bootstrap(PLATFORMS[platform]["suite"], root)
+        fill(root, PLATFORMS[platform]["suite"])
         for name in ("vmlinuz", "initrd.img"):
             shutil.copyfile(next((root / "boot").glob(f"{name}-*")), aside / name)
         subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", root, aside / "disk.raw", SIZE], check=True)
@@ -55,7 +52,7 @@ def make(platform: str, folder: Path) -> Disk:
     return disk
 
 
-def bootstrap(suite: str, root: Path) -> None:
+def fill(root: Path, suite: str) -> None:
     with tempfile.NamedTemporaryFile() as trust:
         trust.write(authorities())
         trust.flush()
@@ -64,7 +61,4 @@ def bootstrap(suite: str, root: Path) -> None:
             f"--customize-hook=upload {trust.name} /usr/local/share/test-host-machine.pem",
             f'--customize-hook=chroot "$1" sh -eu -c {shlex.quote(SET_UP)}',
         ]
-        packages = f"--include={','.join(PACKAGES.split())}"
-        unchecked = '--aptopt=Acquire::Check-Valid-Until "false"'
-        command = ["mmdebstrap", "--quiet", "--variant=minbase", "--format=directory", unchecked, packages, *hooks, suite, root, debian_mirror()]
-        subprocess.run(command, check=True)
+        bootstrap(suite, root, "--format=directory", f"--include={','.join(PACKAGES.split())}", *hooks)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from controller import sh
+from controller import sh, wait
 
 from .disk import Disk
 
@@ -72,21 +72,29 @@ class Machine:
         self.processes = []
         self.master.unlink(missing_ok=True)
 
-    def console(self) -> str:
-        return self.console_log.read_text(encoding="utf-8", errors="replace") if self.console_log.exists() else ""
+    def printed(self) -> int:
+        """Return how many bytes the console has printed up to now."""
+        return self.console_log.stat().st_size if self.console_log.exists() else 0
+
+    def console(self, since: int = 0) -> str:
+        """Return what the console printed behind an offset."""
+        if not self.console_log.exists():
+            return ""
+        with self.console_log.open("rb") as log:
+            log.seek(since)
+            return log.read().decode(errors="replace")
 
     def wait(self, condition: Callable[[], T], what: str) -> T:
-        """Wait until a condition holds, and return what it returned."""
-        deadline = time.monotonic() + PATIENCE
-        while not (found := condition()):
-            assert time.monotonic() < deadline, f"waited {PATIENCE} s for {what}; the console ends with\n{self.console()[-3000:]}"
-            assert all(process.poll() is None for process in self.processes), f"qemu or nbdkit ended while waiting for {what}\n{self.console()[-3000:]}"
-            time.sleep(0.05)
-        return found
+        """Wait until a condition holds, and return what it returned; the VM must not end meanwhile."""
+
+        def while_it_runs() -> T:
+            assert all(process.poll() is None for process in self.processes), f"qemu or nbdkit ended while waiting for {what}; see {self.console_log}"
+            return condition()
+
+        return wait(while_it_runs, f"{what}; see {self.console_log}", PATIENCE)
 
     def wait_on_console(self, pattern: str, since: int) -> re.Match[str]:
-        """Wait until the console, behind an offset, shows a pattern."""
-        return self.wait(lambda: re.search(pattern, self.console()[since:], re.MULTILINE), pattern)
+        return self.wait(lambda: re.search(pattern, self.console(since), re.MULTILINE), pattern)
 
     def ssh(self, script: str, check: bool = True) -> str:
         return sh("ssh", *self.options, "-p", str(SSH), f"debian@{ADDRESS}", f"sudo sh -eu -c {shlex.quote(script)}", check=check)

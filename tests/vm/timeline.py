@@ -33,9 +33,9 @@ def parts(journal: str, kernel: float, network: float, ready: float, answered: f
     for name, pattern in PARTS:
         since = begins[-1][1]
         begins.append((name, next(at for at, said in lines if at >= since and re.match(pattern, said))))
-    begins += [("ready", ready + kernel), ("first answer to a client outside", ready + kernel)]
+    begins.append(("first answer to a client outside", ready + kernel))
     ends = [*(at for _name, at in begins[1:]), answered]
-    return [Part(name, begin, end) for (name, begin), end in zip(begins, ends, strict=True) if name != "ready"]
+    return [Part(name, begin, end) for (name, begin), end in zip(begins, ends, strict=True)]
 
 
 def table(found: list[Part]) -> str:
