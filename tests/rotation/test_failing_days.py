@@ -76,10 +76,9 @@ def small_disk(host: Host) -> Iterator[Host]:
     """The log's directory on a small ext4 file system of its own, so that it can be filled."""
     host.begin()
     host.stop()
+    host.mount(host.directory, megabytes=16)
     host.sh(
-        "[ -e /dev/loop-control ] || mknod /dev/loop-control c 10 237; for n in $(seq 0 31); do [ -e /dev/loop$n ] || mknod /dev/loop$n b 7 $n; done"
-        f"; truncate --size=16M /var/tmp/disk; mkfs.ext4 -q -F /var/tmp/disk; mount -o loop /var/tmp/disk {host.directory}"
-        f"; cd {host.directory}; rmdir lost+found; chmod 0750 .; chgrp rotation-test . "
+        f"cd {host.directory}; chmod 0750 .; chgrp rotation-test ."
         "; for f in audit second anchors; do install -m 0660 -g rotation-test /dev/null $f.jsonl; chattr +a $f.jsonl; done"
     )
     host.begin(rate=100)
