@@ -13,7 +13,7 @@ import pytest
 from conftest import FULL, PLAYBOOK, REPOSITORY, Host
 from wire import HOST, OPERATOR, STRANGER, context
 
-RELOADS = 50 if FULL else 12
+RELOADS = 50 if FULL else 8
 UNREACHABLE = {"caddy_gateway_tls": "acme", "caddy_gateway_acme_ca": "https://127.0.0.1:1/directory", "caddy_gateway_hostname": "other.example.org"}
 
 
