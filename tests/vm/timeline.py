@@ -11,12 +11,13 @@ WIDTH, ROW, LEFT = 720, 24, 260
 PARTS = [
     ("Ansible in an environment of its own", r"== (package lists|packages|environment for Ansible)"),
     ("the collection", r"== collection "),
-    ("refuse what cannot work; packages", r"== nous.vm.site"),
-    ("Python, signing key, audit log", r"TASK \[nous.vm.python_runtime : (?!.*[Rr]efuse)"),
+    ("refuse what cannot work", r"== nous.vm.site"),
+    ("packages of the distribution", r"TASK \[Install them"),
+    ("uv, signing key, audit log", r"TASK \[nous.vm.python_runtime : Make a virtual environment"),
     ("the server's release", r"TASK \[nous.vm.nous_service : Lay down the program that builds"),
-    ("the server's units, its first start", r"TASK \[nous.vm.nous_service : (?!Lay down the program that builds|Build)"),
-    ("the gate", r"TASK \[nous.vm.caddy_gateway : (?!.*[Rr]efuse)"),
-    ("the check of all", r"TASK \[Say at every boot"),
+    ("the server's units, its first start", r"TASK \[nous.vm.nous_service : Lay down environment"),
+    ("the gate", r"TASK \[nous.vm.caddy_gateway : Build the gate"),
+    ("the check of all", r"TASK \[Lay down what says at every boot"),
 ]
 
 
