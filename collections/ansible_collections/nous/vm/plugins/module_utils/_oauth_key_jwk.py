@@ -19,7 +19,7 @@ import traceback
 import typing as t
 
 try:
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 except ImportError:
@@ -125,7 +125,8 @@ def read_pem(pem: bytes, algorithm: str | None) -> KeyInfo:
         found = _algorithm(key)
         if found == algorithm or (algorithm is None and found in _ALGORITHMS):
             return _proven(t.cast("PrivateKey", key), found)
-    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
+    # InternalError: a key that is not as long as those of its algorithm, X448 say, which OpenSSL does not take.
+    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, InternalError):
         raise KeyProblem(f"holds a key that is corrupt: it cannot be parsed, or does not sign; {advice}") from None
     raise KeyProblem(
         f"holds a key for {found}, but {algorithm or 'one of ' + ', '.join(_ALGORITHMS)} was asked for; "

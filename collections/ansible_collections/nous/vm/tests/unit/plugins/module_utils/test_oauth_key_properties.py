@@ -120,6 +120,14 @@ def test_a_flipped_bit_is_found_or_is_the_same_key(key, data: st.DataObject) -> 
     assert info.kid == theirs(bytes(content), info.alg).thumbprint()
 
 
+def test_a_key_that_claims_an_algorithm_with_longer_keys_is_refused() -> None:
+    """One flipped bit makes Ed25519 X448."""
+    content = pem(ed25519.Ed25519PrivateKey.generate())
+    assert b"MC4CAQAwBQYDK2Vw" in content
+    with pytest.raises(ours.KeyProblem, match="is corrupt"):
+        ours.read_pem(content.replace(b"MC4CAQAwBQYDK2Vw", b"MC4CAQAwBQYDK2Vv"), None)
+
+
 @examples
 @given(st.binary(max_size=300))
 def test_no_bytes_break_the_readers(content: bytes) -> None:
