@@ -54,7 +54,7 @@ class Machine:
         self.wait(self.socket.exists, "the disk")
         ports = [f"hostfwd=tcp:{ADDRESS}:{SSH}-:22", f"hostfwd=tcp:{ADDRESS}:80-:80", f"hostfwd=tcp:{ADDRESS}:443-:443"]
         argv = [
-            *("qemu-system-x86_64", *acceleration(self.made), "-M", "q35", "-smp", "2", "-m", "2048"),
+            *("qemu-system-x86_64", *acceleration(self.made), "-M", "q35", "-smp", "2", "-m", "3072"),
             *("-kernel", self.made.kernel, "-initrd", self.made.initrd, "-append", COMMAND_LINE),
             *("-drive", f"file=nbd+unix:///?socket={self.socket},format=raw,if=virtio,cache=writeback"),
             *("-drive", f"file={self.seed},format=raw,if=virtio,readonly=on"),
