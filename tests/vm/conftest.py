@@ -70,7 +70,7 @@ class Nous:
         self.ready(since)
 
     def ready(self, since: int) -> None:
-        said = self.machine.wait_on_console(rf"nous     https://{NAME}|nous-vm-first-boot: .* \(attempt .*", since)
+        said = self.machine.wait_on_console(rf"nous     https://{NAME}|nous-vm-first-boot: .* \(attempt .*|Kernel panic.*", since)
         assert said[0].startswith("nous  "), said[0]
 
 
