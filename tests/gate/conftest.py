@@ -24,7 +24,8 @@ from wire import HOST, OPERATOR, OPERATOR_6, PUBLIC, STRANGER, STRANGER_6, VENDO
 REPOSITORY = Path(__file__).resolve().parents[2]
 FULL = os.environ.get("NOUS_VM_GATE") == "full"
 IPV6 = ["--sysctl", "net.ipv6.conf.all.disable_ipv6=0"]
-only_on = Form(FULL, "make gate-full").only_on
+FORM = Form(FULL, "make gate-full")
+only_full, only_on = FORM.only_full, FORM.only_on
 GATE = {
     "ansible_connection": "community.docker.docker",
     "ansible_python_interpreter": "/usr/bin/python3",

@@ -9,8 +9,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import pytest
-from conftest import FULL, PLAYBOOK, REPOSITORY, Host
+from conftest import FULL, PLAYBOOK, REPOSITORY, Host, only_full
 from wire import HOST, OPERATOR, STRANGER, context
 
 RELOADS = 50 if FULL else 8
@@ -114,7 +113,7 @@ def test_what_caddy_cannot_serve_is_taken_back(host: Host) -> None:
     assert "changed=0" in again.stdout, again.stdout
 
 
-@pytest.mark.skipif(not FULL, reason="waits a minute; NOUS_VM_GATE=full")
+@only_full("waits a minute")
 def test_what_does_not_prove_itself_is_taken_back(host: Host) -> None:
     before = caddy(host)
     run = host.play(**UNREACHABLE)
@@ -127,7 +126,7 @@ def test_what_does_not_prove_itself_is_taken_back(host: Host) -> None:
     serves(host)
 
 
-@pytest.mark.skipif(not FULL, reason="waits a minute; NOUS_VM_GATE=full")
+@only_full("waits a minute")
 def test_it_is_taken_back_without_ansible(host: Host) -> None:
     """The run is killed while the host still waits for the proof."""
     before = caddy(host)

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from conftest import FULL, Host, only_on
+from conftest import Host, only_full, only_on
 from wire import HOST, OPERATOR, STRANGER, VENDOR, context, parsed
 
 OTHER = "shop.example.org"
@@ -169,7 +169,7 @@ def test_a_change_that_cannot_be_served_is_taken_back(estate: Estate) -> None:
     estate.serves()
 
 
-@pytest.mark.skipif(not FULL, reason="one more run; NOUS_VM_GATE=full")
+@only_full("one more run")
 def test_the_sandbox_is_there_for_who_wants_it(estate: Estate) -> None:
     host = estate.host
     run = estate.play(caddy_gateway_seal_shared=True)

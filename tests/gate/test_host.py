@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from conftest import FULL, PLAYBOOK, REPOSITORY, Host, only_on
+from conftest import FULL, PLAYBOOK, REPOSITORY, Host, only_full, only_on
 from wire import HOST, OPERATOR, PUBLIC, STRANGER, VENDOR, context, parsed
 
 CHECK = "/usr/local/sbin/nous-vm-check"
@@ -123,7 +123,7 @@ def watched_install(bare: Host) -> None:
     holds(bare)
 
 
-@pytest.mark.skipif(not FULL, reason="five runs; NOUS_VM_GATE=full")
+@only_full("five runs")
 @pytest.mark.parametrize("task", ["See which packages", "Lay down configuration", "Keep Caddy running", "Let Caddy take", "PLAY RECAP"])
 def test_killed_at_a_task(host: Host, task: str) -> None:
     """A change is cut short as a task begins: the gate holds, by the old list or the new, and the next run makes it good."""

@@ -16,7 +16,8 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "hosts"))
 sys.path.insert(0, str(HERE))
-from conftest import DIRECTORY, LOG, NAME, PLATFORMS, ROTATE, TOOLS, WRITER, Host, play, service  # noqa: E402
+from conftest import LOG, NAME, ROTATE, TOOLS, WRITER, Host, play, service  # noqa: E402
+from forms import PLATFORMS  # noqa: E402
 
 METHODS = ["copytruncate", "freeze, copy the whole, truncate", "nous-vm-seal"]
 COLOURS = ["#b3261e", "#8a6d00", "#1b6e3c"]
@@ -67,7 +68,7 @@ def main() -> int:
     try:
         host.start()
         # As cloud images mount theirs; freeing the blocks of a cut log without a journal can take longer than copying them.
-        host.mount(DIRECTORY, megabytes=3 * max(sizes) + 500, options="loop,discard")
+        host.mount(megabytes=3 * max(sizes) + 500, options="loop,discard")
         done = play(host)
         if done.returncode:
             sys.exit(done.stdout + done.stderr)

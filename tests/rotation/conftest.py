@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 from container import FLAGS
+from forms import PLATFORMS
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 PROGRAM = REPOSITORY / "collections/ansible_collections/nous/vm/roles/audit_logrotate/files/nous-vm-seal"
-PLATFORMS = os.environ.get("NOUS_VM_TEST_PLATFORMS", "debian-13 debian-testing").split()
 FULL = os.environ.get("NOUS_VM_ROTATION") == "full"
 LOOP = ["--device-cgroup-rule", "b 7:* rwm", "--device-cgroup-rule", "c 10:237 rwm"]  # devices for a small disk
 NAME = "rotation-test"
@@ -101,12 +101,12 @@ class Host:
             subprocess.run(["docker", "run", "--detach", "--name", self.container, *self.flags, self.image], check=True, capture_output=True)
         self.sh(f"until systemctl is-system-running --wait 2>&1 | grep -Eqx 'running|degraded'; do sleep 0.1; done; mkdir -p /run/{NAME}")
 
-    def mount(self, directory: str, megabytes: int, options: str = "loop") -> None:
-        """Put a directory on an ext4 file system of its own, with a journal."""
+    def mount(self, megabytes: int, options: str = "loop") -> None:
+        """Put the log's directory on an ext4 file system of its own, with a journal."""
         self.sh(
             "[ -e /dev/loop-control ] || mknod /dev/loop-control c 10 237; for n in $(seq 0 31); do [ -e /dev/loop$n ] || mknod /dev/loop$n b 7 $n; done"
             f"; rm -f /var/tmp/disk; truncate --size={megabytes}M /var/tmp/disk; mkfs.ext4 -q -F /var/tmp/disk"
-            f"; mkdir -p {directory}; mount -o {options} /var/tmp/disk {directory}; rmdir {directory}/lost+found"
+            f"; mkdir -p {DIRECTORY}; mount -o {options} /var/tmp/disk {DIRECTORY}; rmdir {DIRECTORY}/lost+found"
         )
 
     def crash(self) -> None:

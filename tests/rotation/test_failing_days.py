@@ -76,7 +76,7 @@ def small_disk(host: Host) -> Iterator[Host]:
     """The log's directory on a small ext4 file system of its own, so that it can be filled."""
     host.begin()
     host.stop()
-    host.mount(host.directory, megabytes=16)
+    host.mount(megabytes=16)
     host.sh(
         f"cd {host.directory}; chmod 0750 .; chgrp rotation-test ."
         "; for f in audit second anchors; do install -m 0660 -g rotation-test /dev/null $f.jsonl; chattr +a $f.jsonl; done"

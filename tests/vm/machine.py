@@ -46,6 +46,7 @@ class Machine:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.on_since = 0.0
         sh("cp", "--sparse=always", disk.image, self.disk)
+        self.console_log.touch()
 
     def power_on(self) -> None:
         """nbdkit keeps what the VM writes in memory until the VM flushes, as the cache of a disk does."""
@@ -75,12 +76,10 @@ class Machine:
 
     def printed(self) -> int:
         """Return how many bytes the console has printed up to now."""
-        return self.console_log.stat().st_size if self.console_log.exists() else 0
+        return self.console_log.stat().st_size
 
     def console(self, since: int = 0) -> str:
         """Return what the console printed behind an offset."""
-        if not self.console_log.exists():
-            return ""
         with self.console_log.open("rb") as log:
             log.seek(since)
             return log.read().decode(errors="replace")

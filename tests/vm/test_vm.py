@@ -104,7 +104,7 @@ def test_a_limit_is_enforced(nous: Nous, what: str, expected: str) -> None:
     said = nous.machine.ssh(f"python3 -B /run/test/eat.py nous.service {what}")
     assert re.fullmatch(expected, said), said
     if what == "memory":
-        kernel = nous.machine.ssh("journalctl --quiet --dmesg --output=cat --grep='out of memory: Killed process'")
+        kernel = nous.machine.ssh("journalctl --quiet --dmesg --output=cat --case-sensitive=no --grep='out of memory: Killed process'")
         assert {line.split(":")[0] for line in kernel.splitlines()} == {"Memory cgroup out of memory"}, "the whole host ran out of memory"
     assert_as_promised(nous)
 
