@@ -259,7 +259,7 @@ ExecStart={under} seal -- {seal} seal --config {config}.json
 ExecStart={under} release -- {seal} release --config {config}.json
 ExecStart={under} logrotate -- {logrotate}
 SystemCallFilter=@debug
-ReadWritePaths=/run/{NAME} -/run/rotation-memory
+ReadWritePaths=-/run/{NAME} -/run/rotation-memory
 """
 
 

@@ -113,6 +113,21 @@ def test_the_host_goes_down_in_the_middle(host: Host, full: bool) -> None:
     host.assert_whole()
 
 
+def test_what_was_sealed_when_the_host_went_down_is_archived_at_its_next_boot(host: Host) -> None:
+    """Recovery finishes the cut before the services start; the archive is made after that, and not only on the next day."""
+    host.begin()
+    at = 2 * host.calls("seal").index(f"write {host.log}") + 1
+    before = host.archives()
+    assert host.held("seal", at).startswith(f"held at {at}")
+    host.crash()
+    host.start()
+    host.sh(f"timeout 60 sh -c 'while [ $(systemctl is-active {host.rotation}) = activating ] || [ -e {host.directory}/.segment/audit.jsonl ]; do sleep 0.1; done'")
+    assert len(host.archives()) == len(before) + 1, host.said()
+    host.run("systemctl", "start", host.writer)
+    assert host.drive(rotations=1)["wrong"] == NONE
+    host.assert_whole()
+
+
 def test_a_restart_of_the_frozen_service_waits_and_loses_nothing(host: Host) -> None:
     """Held in the middle of the cut, as if the program hung; whoever restarts the service meanwhile gets it, whole."""
     host.begin()
