@@ -121,7 +121,8 @@ def test_what_was_sealed_when_the_host_went_down_is_archived_at_its_next_boot(ho
     assert host.held("seal", at).startswith(f"held at {at}")
     host.crash()
     host.start()
-    host.sh(f"timeout 60 sh -c 'while [ $(systemctl is-active {host.rotation}) = activating ] || [ -e {host.directory}/.segment/audit.jsonl ]; do sleep 0.1; done'")
+    waits = f"[ $(systemctl is-active {host.rotation}) = activating ] || [ -e {host.directory}/.segment/audit.jsonl ]"
+    host.sh(f"timeout 60 sh -c 'while {waits}; do sleep 0.1; done'")
     assert len(host.archives()) == len(before) + 1, host.said()
     host.run("systemctl", "start", host.writer)
     assert host.drive(rotations=1)["wrong"] == NONE

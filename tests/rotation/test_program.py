@@ -148,6 +148,28 @@ def test_recovery_can_be_killed_too(seal: types.ModuleType, directory: Path, con
             (directory / ".segment/log").unlink(missing_ok=True)
 
 
+def test_recovery_killed_between_what_is_kept_and_its_journal(seal: types.ModuleType, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More to keep was written down than the journal speaks of."""
+    log = make(directory, seal, LINES)
+    inode, at = log.stat().st_ino, 0
+    while not (directory / ".segment/log.journal").exists():
+        killed(seal, directory, "seal", at)
+        at += 1
+    with open(log, "ab") as file:
+        file.write(b"later\n")
+    write_synced = seal.write_synced
+
+    def killed_after(path: Path, content: bytes) -> None:
+        write_synced(path, content)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(seal, "write_synced", killed_after)
+        run(seal, directory, "recover")
+    assert run(seal, directory, "recover") == 0
+    assert_as_promised(seal, directory, LINES + b"later\n", inode)
+
+
 def test_a_segment_that_waits_is_not_overwritten(seal: types.ModuleType, directory: Path) -> None:
     log = make(directory, seal, LINES)
     assert run(seal, directory, "seal") == 0
