@@ -40,8 +40,8 @@ def check(params, host):
         yield "sandbox", status, f"{score} by systemd-analyze security, at most {params['score']}"
 
     refused = gate["by_address"](time.time() - 3600)
-    most = ", ".join(f"{address} ({len(entries)})" for address, entries in list(refused.items())[:3])
-    yield "refused in the last hour", "ok", f"{sum(map(len, refused.values()))} requests; most by {most}" if refused else "nobody"
+    most = ", ".join(f"{address} ({times})" for address, (times, _last) in list(refused.items())[:3])
+    yield "refused in the last hour", "ok", f"{sum(times for times, _last in refused.values())} requests; most by {most}" if refused else "nobody"
 
 
 def configuration(gate):
