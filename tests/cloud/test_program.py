@@ -66,6 +66,22 @@ def test_the_line_takes_the_place_of_what_cloud_init_says_of_the_same(program: M
     assert program.STATUS.read_text(encoding="utf-8") == status(["another"], {"WARNING": ["deprecated"]})
 
 
+@pytest.mark.parametrize("content", [None, "{", "{}"], ids=["no file", "no JSON", "nothing in it"])
+def test_whatever_goes_wrong_is_said_and_counted(program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(program, "CONFIG", tmp_path / "first-boot.json")
+    monkeypatch.setattr(program, "SECRETS", tmp_path / "secrets")
+    monkeypatch.setattr(program, "say", said.append)
+    monkeypatch.setattr(sys, "argv", ["nous-vm-first-boot"])
+    if content is not None:
+        program.CONFIG.write_text(content, encoding="utf-8")
+    program.SECRETS.write_text("left by a run that was killed", encoding="utf-8")
+    assert program.main() == 1
+    assert len(said) == 1 and said[0].startswith("nous-vm-first-boot: ") and "(attempt 1 of 12; it is tried again soon" in said[0]
+    assert "\n" not in said[0]
+    assert not program.SECRETS.exists()
+
+
 def test_without_cloud_init_nothing_is_recorded(program: ModuleType, tmp_path: Path) -> None:
     program.record(LINE)
     assert list(tmp_path.iterdir()) == []
