@@ -45,7 +45,7 @@ def assert_as_promised(nous: Nous) -> None:
     flags = nous.machine.ssh(f"lsattr -d {LOG}*").splitlines()
     assert [line for line in flags if ("a" if line.endswith(LOG) else "i") not in line.split()[0]] == []
     unfinished = re.compile("partial|journal|kept|activation")
-    names = nous.machine.ssh(f"ls -A {LOGS}/.segment {ROOT}").split()
+    names = nous.machine.ssh(f"find {LOGS} {ROOT} -maxdepth 2 -printf '%f\\n'").split()
     assert [name for name in names if unfinished.search(name)] == []
     nous.machine.ssh("nous-vm-check")
 
