@@ -491,6 +491,56 @@ def test_no_room_for_a_copy(releases: Releases) -> None:
     assert releases.status()["unfinished"] is None
 
 
+@pytest.mark.parametrize(
+    "break_it", ["mount -t tmpfs -o size=1m,mode=700 tmpfs .", "mount --bind . . && mount -o remount,bind,ro ."], ids=["no room", "read-only"]
+)
+def test_settings_that_were_not_tried_do_not_stay(releases: Releases, break_it: str) -> None:
+    """An activation that comes to nothing before its trial leaves the settings that were accepted, for the next start too."""
+    host, other = releases.host, releases.copy("other")
+    good = host.sh(f"cat {ENVIRONMENT}")
+    host.sh(f"echo 'NOUS_TICK_HZ=\"never\"' >> {ENVIRONMENT}; cd {ROOT}/backups; {break_it}")
+    try:
+        refused = releases.run("serve", other)
+    finally:
+        host.sh(f"umount {ROOT}/backups")
+    assert refused.rc == 1
+    assert host.sh(f"cat {ENVIRONMENT}") == good
+    host.sh(f"systemctl restart {UNIT}")
+    releases.assert_whole(releases.first)
+
+
+def test_what_a_copy_left_takes_no_room(releases: Releases) -> None:
+    host, other = releases.host, releases.copy("other")
+    host.sh(
+        f"mount -t tmpfs -o size=64m,mode=700 tmpfs {ROOT}/backups; mkdir {ROOT}/backups/.left.partial; fallocate -l 60M {ROOT}/backups/.left.partial/database"
+    )
+    try:
+        releases.well("serve", other)
+    finally:
+        host.sh(f"umount {ROOT}/backups")
+    releases.assert_whole(other)
+
+
+def test_a_release_that_is_being_built_is_not_removed(releases: Releases) -> None:
+    """Nor does anything else that lies there make a failure of what went well."""
+    host, other = releases.host, releases.copy("other")
+    host.sh(f"cd {ROOT}/releases; touch stray; mkdir half; exec systemd-run --quiet --unit=nous-vm-build-test flock . sleep infinity")
+    host.sh(f"until ! flock --nonblock {ROOT}/releases true; do sleep 0.05; done")
+    releases.well("serve", other)
+    assert "half" in host.sh(f"ls {ROOT}/releases").split()
+    host.sh(f"systemctl stop nous-vm-build-test; until flock --nonblock {ROOT}/releases true; do sleep 0.05; done")
+    releases.well("serve", releases.first)
+    assert {"half", "stray"} & {*host.sh(f"ls {ROOT}/releases").split()} == {"stray"}
+
+
+def test_a_door_that_was_left_held_is_opened(releases: Releases) -> None:
+    releases.door("set maxconn frontend door 0")
+    assert releases.host.check()["door open"] == "fail"
+    assert releases.well("serve", "current")["actions"] == ["open"]
+    assert releases.door_is_open()
+    assert releases.host.check()["door open"] == "ok"
+
+
 @only_full("rare")
 def test_release_removed_by_hand(releases: Releases) -> None:
     """The way back is to another that served, and a link to nowhere is mended."""

@@ -24,6 +24,7 @@ INDEX = "http://127.0.0.1:8000/simple"
 RELEASE, ROOT = "some-release", "/srv/built"
 FOLDER = f"{ROOT}/releases/{RELEASE}"
 SENT = "/var/cache/nous-vm-test/nous-1.0.tar.gz"
+SECRET = "/srv/secret"
 KILLS = 60 if FULL else 2
 PROJECT = """
 [build-system]
@@ -102,8 +103,8 @@ class Builder:
         self.sh(f"cd /srv/source && UV_PYTHON_DOWNLOADS=never /opt/uv/bin/uv lock -q --no-cache --default-index {INDEX} -P dep==1.0")
         return self.sh("cat /srv/source/uv.lock").encode()
 
-    def call(self, config: dict[str, Any], release: str = RELEASE, before: str = "umask 027; exec") -> subprocess.CompletedProcess[bytes]:
-        command = ["docker", "exec", "--interactive", self.container, "bash", "-c", f"{before} /usr/local/sbin/nous-vm-build {release} --config -"]
+    def call(self, config: dict[str, Any], release: str = RELEASE, before: str = "umask 027; exec", how: str = "") -> subprocess.CompletedProcess[bytes]:
+        command = ["docker", "exec", "--interactive", self.container, "bash", "-c", f"{before} /usr/local/sbin/nous-vm-build {release} --config - {how}"]
         return subprocess.run(command, input=json.dumps(config).encode(), capture_output=True, check=False)
 
     def build(self, **source: Any) -> dict[str, Any]:
@@ -144,7 +145,8 @@ class Builder:
 def config(**source: Any) -> dict[str, Any]:
     defaults = {"said": "the source", "url": "", "ref": "", "archive": "", "sha256": "", "requirement": "", "constraints": ["dep<2"]}
     environment = {"UV_DEFAULT_INDEX": INDEX, "UV_HTTP_RETRIES": "0"}
-    return {"release": RELEASE, "root": ROOT, "python": "/usr/bin/python3", "uv": "/opt/uv/bin/uv", "environment": environment, "source": defaults | source}
+    tools = {"python": "/usr/bin/python3", "uv": "/opt/uv/bin/uv", "environment": environment, "hidden": [SECRET]}
+    return {"release": RELEASE, "root": ROOT, "source": defaults | source} | tools
 
 
 @pytest.fixture(scope="module")
@@ -338,12 +340,54 @@ def test_a_release_without_its_interpreter_is_built_anew(builder: Builder, break
     builder.assert_sound()
 
 
+# A build backend that tries what a build must not do, writes down what it could, and gives nothing.
+BACKEND = """
+import json, os, pathlib, socket, subprocess
+def attempt(do):
+    try:
+        do()
+    except Exception as error:
+        return type(error).__name__
+    return "done"
+def ask_systemd():
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.connect("/run/systemd/private")
+def build(*arguments, **options):
+    releases = pathlib.Path(os.environ["UV_PROJECT_ENVIRONMENT"]).parents[1]
+    (releases / "attempts").write_text(json.dumps({
+        "read a secret": attempt(lambda: open("/srv/secret").read()),
+        "write where root may": attempt(lambda: open("/usr/local/sbin/attempt", "w")),
+        "ask systemd": attempt(ask_systemd),
+        "have systemd run something": attempt(lambda: subprocess.run(["systemd-run", "--quiet", "--wait", "true"], check=True)),
+        "give a file away": attempt(lambda: os.chown(releases / "attempts", 1234, 1234) if (releases / "attempts").touch() is None else None),
+        "mount": attempt(lambda: subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/mnt"], check=True)),
+    }))
+    raise RuntimeError("tried")
+build_wheel = build_editable = build
+"""
+TRIES = SOURCE | {
+    "backend.py": BACKEND.encode(),
+    "pyproject.toml": re.sub("requires = .*\n.*", 'requires = []\nbuild-backend = "backend"\nbackend-path = ["."]', PROJECT).encode(),
+}
+
+
+@pytest.mark.parametrize("here", [False, True], ids=["in its unit", "unconfined"])
+def test_a_build_may_do_nothing_but_build(builder: Builder, here: bool) -> None:
+    """What a source runs to be built is nobody's: of root it has the name. Unconfined, all attempts succeed, so they can."""
+    builder.put(SECRET, b"secret")
+    assert builder.call(config(**builder.send(pack(TRIES))), how="--here" if here else "").returncode == 1
+    found = json.loads(builder.sh(f"cat {ROOT}/releases/attempts; umount -q /mnt || true; rm -f /usr/local/sbin/attempt"))
+    assert len(found) == 6 and {said == "done" for said in found.values()} == {here}, found
+
+
 def test_other_releases_are_left_alone_and_halves_are_removed(builder: Builder) -> None:
     builder.build(kind="index", requirement="nous")
     builder.sh(f"cd {ROOT}/releases && mv {RELEASE} whole && mkdir half && touch half/file && mkdir bad && touch bad/bad.json bad/file")
+    builder.sh(f"mkdir /srv/elsewhere && touch /srv/elsewhere/file && ln -s /srv/elsewhere {ROOT}/releases/link")
     before = builder.sh(f"cd {ROOT}/releases/whole && find . -printf '%p %s %m %T@\\n' | sort")
     builder.build(kind="index", requirement="nous")
     assert builder.releases() == ["bad", RELEASE, "whole"]
+    assert builder.sh("ls /srv/elsewhere") == "file", "a link was followed"
     assert builder.sh(f"ls {ROOT}/releases/bad") == "bad.json", "a release that was tried and was bad is still known to be"
     assert builder.sh(f"cd {ROOT}/releases/whole && find . -printf '%p %s %m %T@\\n' | sort") == before
 
@@ -359,7 +403,7 @@ def test_killed_at_any_moment_it_is_made_anew(builder: Builder, heavy: dict[str,
         builder.sh(f"rm -rf {ROOT}")
         source = builder.send(archive)
         moment = lasted * (number + random.random()) / KILLS
-        killed = builder.call(config(**source), before=f"timeout --signal=KILL --foreground {moment:.3f}")
+        killed = builder.call(config(**source), before=f"timeout --signal=KILL --foreground {moment:.3f}", how="--here")
         whole = builder.sh(f"[ -e {FOLDER}/release.json ] && echo whole || true")
         assert whole == "" or builder.tree() == reference
         cut += whole == ""

@@ -56,7 +56,7 @@ def check(params, host):
         status = "unknown" if score is None else "ok" if score <= most else "fail"
         yield f"sandbox of {name}", status, f"{score} by systemd-analyze security, at most {most}"
 
-    yield from door(params, host)
+    yield from door(params, status, host)
     yield ignored(params["units"], host)
 
 
@@ -78,8 +78,10 @@ def follow(host):
     yield "newest commit", status, f"{said.strip() or 'see journalctl --unit=nous-follow'}, at {last['ExecMainExitTimestamp']}"
 
 
-def door(params, host):
+def door(params, status, host):
     """Yield the rows on the way that requests take."""
+    held = status.get("held") and not status["at_work"]
+    yield "door open", "fail" if held else "ok", "held, and nobody is at work: nous-vm-activate open" if held else "lets requests in"
     for unit in ("nous-door.socket", "nous-door.service"):
         state = host.show(unit, "ActiveState", "SubState", "UnitFileState")
         well = state.get("ActiveState") == "active" and state.get("UnitFileState") == "enabled"
