@@ -25,6 +25,9 @@ def check(params, host):
     yield "readiness", "fail" if status["reason"] else "ok", status["reason"] or f"{params['address']} answers"
     yield "release", "ok" if status["current"] in status["built"] else "fail", f"{status['current']}, {len(status['built'])} built"
 
+    held = status.get("held") and not status["at_work"]
+    yield "door open", "fail" if held else "ok", "held, and nobody is at work: nous-vm-activate open" if held else "lets requests in"
+
     step = status.get("unfinished")
     if step is None or status["at_work"]:
         yield "activation", "ok", f"{status['at_work']}, at the step {step}" if step else "none was cut short"
@@ -56,7 +59,7 @@ def check(params, host):
         status = "unknown" if score is None else "ok" if score <= most else "fail"
         yield f"sandbox of {name}", status, f"{score} by systemd-analyze security, at most {most}"
 
-    yield from door(params, status, host)
+    yield from door(params, host)
     yield ignored(params["units"], host)
 
 
@@ -78,10 +81,8 @@ def follow(host):
     yield "newest commit", status, f"{said.strip() or 'see journalctl --unit=nous-follow'}, at {last['ExecMainExitTimestamp']}"
 
 
-def door(params, status, host):
+def door(params, host):
     """Yield the rows on the way that requests take."""
-    held = status.get("held") and not status["at_work"]
-    yield "door open", "fail" if held else "ok", "held, and nobody is at work: nous-vm-activate open" if held else "lets requests in"
     for unit in ("nous-door.socket", "nous-door.service"):
         state = host.show(unit, "ActiveState", "SubState", "UnitFileState")
         well = state.get("ActiveState") == "active" and state.get("UnitFileState") == "enabled"
