@@ -380,6 +380,15 @@ def test_a_build_may_do_nothing_but_build(builder: Builder, here: bool) -> None:
     assert len(found) == 6 and {said == "done" for said in found.values()} == {here}, found
 
 
+SECRETS = ["/etc/nous/secrets.env", "/etc/nous/keys/signing.pem", "/etc/nous-vm/activate.json", "/opt/nous/accepted.json", "/var/lib/nous/state.db"]
+
+
+@pytest.mark.parametrize("secret", [*SECRETS, "/opt/nous/backups", "/var/log/nous/audit.jsonl", "/etc/shadow"])
+def test_the_role_hides_what_no_build_needs(host: Host, secret: str) -> None:
+    hidden = json.loads(host.sh("cat /etc/nous-vm/build.json"))["hidden"]
+    assert any(f"{secret}/".startswith(f"{place}/") for place in hidden), hidden
+
+
 def test_other_releases_are_left_alone_and_halves_are_removed(builder: Builder) -> None:
     builder.build(kind="index", requirement="nous")
     builder.sh(f"cd {ROOT}/releases && mv {RELEASE} whole && mkdir half && touch half/file && mkdir bad && touch bad/bad.json bad/file")
