@@ -346,20 +346,21 @@ import json, os, pathlib, socket, subprocess
 def attempt(do):
     try:
         do()
-    except Exception as error:
+    except (OSError, subprocess.CalledProcessError) as error:
         return type(error).__name__
     return "done"
 def ask_systemd():
     with socket.socket(socket.AF_UNIX) as asking:
         asking.connect("/run/systemd/private")
 def build(*arguments, **options):
-    releases = pathlib.Path(os.environ["UV_PROJECT_ENVIRONMENT"]).parents[1]
-    (releases / "attempts").write_text(json.dumps({
+    attempts = pathlib.Path(os.environ["UV_PROJECT_ENVIRONMENT"]).parents[1] / "attempts"
+    attempts.touch()
+    attempts.write_text(json.dumps({
         "read a secret": attempt(lambda: open("/srv/secret").read()),
         "write where root may": attempt(lambda: open("/usr/local/sbin/attempt", "w")),
         "ask systemd": attempt(ask_systemd),
         "have systemd run something": attempt(lambda: subprocess.run(["systemd-run", "--quiet", "--wait", "true"], check=True)),
-        "give a file away": attempt(lambda: os.chown(releases / "attempts", 1234, 1234) if (releases / "attempts").touch() is None else None),
+        "give a file away": attempt(lambda: os.chown(attempts, 1234, 1234)),
         "mount": attempt(lambda: subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/mnt"], check=True)),
     }))
     raise RuntimeError("tried")
@@ -376,7 +377,7 @@ def test_a_build_may_do_nothing_but_build(builder: Builder, here: bool) -> None:
     """What a source runs to be built is nobody's: of root it has the name. Unconfined, all attempts succeed, so they can."""
     builder.put(SECRET, b"secret")
     assert builder.call(config(**builder.send(pack(TRIES))), how="--here" if here else "").returncode == 1
-    found = json.loads(builder.sh(f"cat {ROOT}/releases/attempts; umount -q /mnt || true; rm -f /usr/local/sbin/attempt"))
+    found = json.loads(builder.sh(f"cat {ROOT}/releases/attempts; if mountpoint -q /mnt; then umount /mnt; fi; rm -f /usr/local/sbin/attempt"))
     assert len(found) == 6 and {said == "done" for said in found.values()} == {here}, found
 
 
