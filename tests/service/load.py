@@ -89,7 +89,7 @@ class Load:
         self.waiting += 1
         try:
             async with asyncio.timeout(WAIT):
-                connection = self.kept.pop() if kept and self.kept else await self.connect()
+                connection = self.kept.pop(0) if kept and self.kept else await self.connect()
                 reusable = await self.ask(connection, sent)
             self.answered += 1
             if kept and reusable:
