@@ -26,6 +26,20 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         {"python_runtime_minimum": "3.99"},
         "python_runtime_interpreter is /usr/bin/python3, which is Python 3[.][0-9.]+ on this host; allowed is Python 3.99 or newer",
     ),
+    "uv where other things are": (
+        {"python_runtime_uv_home": "/usr/local"},
+        'python_runtime_uv_home is "/usr/local", .* an absolute path whose last name begins with uv, .* for example /opt/uv',
+    ),
+    "password of the index": (
+        {"python_runtime_index_url": "https://ada:canary@mirror.example.org/simple/"},
+        "python_runtime_index_url is a URL with an @ in it; allowed are .* without a name or password, .* for example",
+    ),
+    "password of the proxy": (
+        {"python_runtime_environment": {"HTTPS_PROXY": "http://ada:canary@proxy.example.org:3128"}},
+        "python_runtime_environment has the name or password of somebody in HTTPS_PROXY, .* for example http://proxy.example.org:3128",
+    ),
+    "path with a blank": ({"nous_service_home": "/srv/no us"}, 'nous_service_home is "/srv/no us"; allowed is an absolute path .* for example /srv/nous/data'),
+    "schedule of the flush": ({"nous_service_flush_schedule": "dayly"}, 'nous_service_flush_schedule is "dayly"; allowed is .* for example daily'),
     "port taken": (
         {"nous_service_bind": "127.0.0.1:8099", "nous_service_private_network": False},
         r"nous_service_bind is 127.0.0.1:8099, which python3 \(pid \d+\) holds on this host; allowed is .* for example 127.0.0.1:8089",
@@ -67,6 +81,7 @@ def test_it_is_refused_in_one_sentence_and_nothing_is_changed(prepared: Host, va
     run = play("playbooks/site.yml", "inventories/local", **variables)
     assert run.rc != 0
     assert re.search(sentence, said(run.text)), run
+    assert "canary" not in run.text
     assert prepared.files() == files
     assert prepared.invocations() == invocations
 
