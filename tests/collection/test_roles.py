@@ -45,6 +45,23 @@ class TestRole:
         assert [other for other in others if other in text] == []
 
 
+@pytest.mark.parametrize(("release", "word"), [("noble", "yes"), ("trixie", "strict")])
+def test_units_say_what_the_host_s_systemd_knows(release: str, word: str, tmp_path: Path) -> None:
+    """The verification of systemd 255 (Ubuntu 24.04) takes a word that came later for a mistake, and no changed unit would be laid down."""
+    lookup = f"{{{{ lookup('ansible.builtin.template', '{COLLECTION}/roles/nous_service/templates/sandbox.j2') }}}}"
+    given = {
+        **load(COLLECTION / "roles/nous_service/defaults/main.yml"),
+        **load(COLLECTION / "roles/nous_service/vars/main.yml"),
+        "ansible_facts": {"distribution_release": release},
+        "sandbox": {"families": "AF_INET", "programs": [], "reads": [], "writes": [], "memory": "1G", "tasks": 1},
+    }
+    path = tmp_path / "given.yml"
+    path.write_text(yaml.safe_dump(given), encoding="utf-8")
+    run = ["ansible", "localhost", "-c", "local", "-e", f"@{path}", "-m", "ansible.builtin.debug", "-a", f"msg={lookup}"]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert f"ProtectControlGroups={word}" in map(str.strip, done.stdout.splitlines()), done.stdout + done.stderr
+
+
 def test_readmes_are_made_from_the_specs() -> None:
     done = subprocess.run([sys.executable, Path(__file__).with_name("readme.py"), "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

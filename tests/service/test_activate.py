@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from host import FULL, OPERATOR, REPOSITORY, SITE, STRANGER, UNIT, VENDOR, Host, only_full, only_on, rest, wait
+from host import FULL, HOST, OPERATOR, REPOSITORY, SITE, STRANGER, UNIT, VENDOR, Host, only_full, only_on, rest, wait
 
 PROGRAM = "/usr/local/sbin/nous-vm-activate"
 ROOT, DATABASE, ENVIRONMENT = "/opt/nous", "/var/lib/nous/state.db", "/etc/nous/nous.env"
@@ -311,6 +311,7 @@ def test_bad_release(releases: Releases, fault: str, why: str) -> None:
         assert host.show("MainPID") == pid, "what was refused stopped the server"
         assert releases.assert_whole(releases.first)
         assert list(releases.status()["bad"]) == [bad]
+        assert host.sh(f"stat -c %a {ROOT}/releases/{bad}/bad.json") == "600", "it has lines of the journal"
     load.assert_nothing_failed()
     if fault != "crash" and not FULL:
         return
@@ -417,12 +418,12 @@ def test_migration(releases: Releases) -> None:
     rows = len(host.query("SELECT * FROM executed"))
     script = f"{ROOT}/releases/other/venv/bin/migrate"
     alter = f"import sqlite3; sqlite3.connect('{DATABASE}').execute('ALTER TABLE executed ADD COLUMN extra')"
-    host.put(script, f'#!/bin/sh\npython3 -c "{alter}"\nexit $1\n')
+    host.put(script, f'#!/bin/sh\npython3 -c "{alter}" && echo half-way\nexit $1\n')
     host.sh(f"chmod 755 {script}; cp {script} /root/migrate")
     releases.configure(migrate=["venv/bin/migrate", "3"])
     failed = releases.run("serve", other)
     assert failed.rc == 1
-    assert failed.said["reason"].startswith("its migration (venv/bin/migrate 3) failed")
+    assert failed.said["reason"] == "its migration (venv/bin/migrate 3) failed: half-way"
     assert failed.said["back"] == f"{releases.first} serves again"
     columns = "SELECT name FROM pragma_table_info('executed')"
     assert ["extra"] not in host.query(columns)
@@ -472,6 +473,8 @@ def test_second_operator(watched: Releases, acts: list[Act]) -> None:
         for command in (["serve", watched.first], ["rollback"], ["restart"], ["backup"]):
             told = watched.run(*command)
             assert told.rc == 4 and f"ada, serve {other}, since" in told.stderr, told
+        told = host.play("rollback")
+        assert told.returncode == 2 and f"somebody else is at work: ada, serve {other}, since" in " ".join(told.stdout.split()), told
         host.sh("kill -CONT $(systemctl show --value --property=MainPID 'nous-vm-activate-*')")
     watched.assert_whole(other)
 
@@ -515,6 +518,41 @@ def test_settings_that_were_not_tried_do_not_stay(releases: Releases, break_it: 
     assert host.sh(f"cat {ENVIRONMENT}") == good
     host.sh(f"systemctl restart {UNIT}")
     releases.assert_whole(releases.first)
+
+
+@only_on("debian-testing", "the program's own logic")
+def test_settings_that_come_during_a_trial_are_not_accepted(watched: Releases, acts: list[Act]) -> None:
+    """Somebody else's run lays them down beside it; the server may have been started with them or not. That run is told that somebody is at work."""
+    host, other = watched.host, watched.copy("other")
+    good = host.sh(f"cat {ENVIRONMENT}")
+    with stopped_at(watched, command_in(acts, "trial", "'start'"), other):
+        host.sh(f"echo 'NOUS_TICK_HZ=\"never\"' >> {ENVIRONMENT}")
+        host.sh("kill -CONT $(systemctl show --value --property=MainPID 'nous-vm-activate-*')")
+    watched.assert_whole(watched.first)
+    assert host.sh(f"cat {ENVIRONMENT}") == good
+    assert other not in watched.status()["bad"]
+    watched.well("serve", other)
+
+
+@only_on("debian-13", "the program's own logic")
+def test_the_way_back_leads_to_the_address_before(releases: Releases) -> None:
+    host = releases.host
+    before = host.sh("cat /etc/nous-vm/activate.json")
+    host.sh(f"sed -i 's/8088/8099/; s/^NOUS_TICK_HZ=.*//' {ENVIRONMENT}; echo 'NOUS_TICK_HZ=\"never\"' >> {ENVIRONMENT}")
+    releases.configure(address="127.0.0.1:8099")
+    assert releases.run("serve", "current").said["back"] == f"{releases.first} serves again"
+    assert json.loads(host.sh("cat /etc/nous-vm/activate.json")) == json.loads(before)
+    releases.assert_whole(releases.first)
+
+
+def test_the_door_keeps_no_connection(releases: Releases) -> None:
+    """One that a proxy kept would lead past a door that is held."""
+    script = (
+        "import socket; s = socket.socket(socket.AF_UNIX); s.settimeout(9); s.connect('/run/nous-door/mcp.sock');"
+        f"s.sendall(b'GET /.well-known/oauth-protected-resource HTTP/1.1\\r\\nHost: {HOST}\\r\\n\\r\\n');"
+        "print(b''.join(iter(lambda: s.recv(65536), b'')).decode())"
+    )
+    assert releases.host.sh("python3 -", stdin=script).startswith("HTTP/1.1 200")
 
 
 @only_on("debian-testing", "the program's own logic")

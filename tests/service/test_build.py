@@ -357,6 +357,7 @@ def build(*arguments, **options):
     attempts.touch()
     attempts.write_text(json.dumps({
         "read a secret": attempt(lambda: open("/srv/secret").read()),
+        "write to a release that is whole": attempt(lambda: pathlib.Path(attempts.parent, "whole/code").write_text("")),
         "write where root may": attempt(lambda: open("/usr/local/sbin/attempt", "w")),
         "ask systemd": attempt(ask_systemd),
         "have systemd run something": attempt(lambda: subprocess.run(["systemd-run", "--quiet", "--wait", "true"], check=True)),
@@ -376,9 +377,10 @@ TRIES = SOURCE | {
 def test_a_build_may_do_nothing_but_build(builder: Builder, here: bool) -> None:
     """What a source runs to be built is nobody's: of root it has the name. Unconfined, all attempts succeed, so they can."""
     builder.put(SECRET, b"secret")
+    builder.sh(f"mkdir -p {ROOT}/releases/whole && cd {ROOT}/releases/whole && touch release.json code")
     assert builder.call(config(**builder.send(pack(TRIES))), how="--here" if here else "").returncode == 1
     found = json.loads(builder.sh(f"cat {ROOT}/releases/attempts; if mountpoint -q /mnt; then umount /mnt; fi; rm -f /usr/local/sbin/attempt"))
-    assert len(found) == 6 and {said == "done" for said in found.values()} == {here}, found
+    assert len(found) == 7 and {said == "done" for said in found.values()} == {here}, found
 
 
 SECRETS = ["/etc/nous/secrets.env", "/etc/nous/keys/signing.pem", "/etc/nous-vm/activate.json", "/opt/nous/accepted.json", "/var/lib/nous/state.db"]

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import pwd
 import socket
 import subprocess
 from pathlib import Path
@@ -48,6 +49,7 @@ print(
             ).stdout.strip(),
             "compiled": all(list(path.parent.glob(f"__pycache__/{path.stem}.*.pyc")) for path in modules) and bool(modules),
             "mcp": next(path.name for path in site.glob("mcp-*.dist-info")),
+            "account": pwd.getpwnam("nous")[5:],
             "user": Path(f"/proc/{pid}").owner(),
             "environment": {name: value for name, value in environment.items() if name.startswith("NOUS_")},
             "credentials": sorted(os.listdir(credentials)),
