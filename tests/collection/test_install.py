@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
+COLLECTION = REPOSITORY / "collections/ansible_collections/nous/vm"
 ROLES = {"audit_logrotate", "caddy_gateway", "nous_service", "oauth_key", "python_runtime"}
 
 
@@ -43,6 +44,9 @@ def test_install_from_git(clone: Path, tmp_path: Path, path: str) -> None:
     run("ansible-galaxy", "collection", "install", f"git+file://{clone}{path}", "-p", tmp_path, cwd=tmp_path, **quiet)
     installed = tmp_path / "ansible_collections/nous/vm"
     assert {role.name for role in (installed / "roles").iterdir()} == ROLES
+    assert {playbook.name for playbook in (installed / "playbooks").iterdir()} == {playbook.name for playbook in (COLLECTION / "playbooks").iterdir()}
+    # The root brings the collection proper, which its links lead to; of what else is the repository's, nothing.
+    assert {each.name for each in installed.iterdir()} <= {each.name for each in COLLECTION.iterdir()} | {"FILES.json", "MANIFEST.json", "collections"}
     assert (installed / "plugins/modules/files.py").is_file()
     for playbook in ("site", "verify", "rotate_key", "cloud_init"):
         run("ansible-playbook", "--syntax-check", f"nous.vm.{playbook}", "-i", "localhost,", cwd=tmp_path, **quiet)
