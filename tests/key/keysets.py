@@ -1,6 +1,6 @@
 """Key sets, and runs of the module's logic in processes of their own, which can be traced, killed and raced.
 
-NOUS_VM_FULL=1 is the whole form: every system call that touches a file, 200 rounds of each race.
+NOUS_VM_KEY=full is the whole form: every system call that touches a file, 200 rounds of each race.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from ansible_collections.nous.vm.plugins.module_utils._oauth_key import KeySpec, ensure_key
 from ansible_collections.nous.vm.plugins.module_utils._oauth_key_jwk import read_pem
 
-FULL = bool(os.environ.get("NOUS_VM_FULL"))
+FULL = os.environ.get("NOUS_VM_KEY") == "full"
 STRACE = shutil.which("strace") or "strace"  # a machine without it fails, and does not skip
 
 
