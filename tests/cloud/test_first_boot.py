@@ -106,7 +106,7 @@ def test_a_host_that_is_not_as_promised_is_not_ready(host: Host) -> None:
     host.sh("chmod 0644 /etc/nous/keys/signing.pem")
     host.reboot()
     said = host.wait("cat /run/motd.d/nous-vm")
-    assert "NOT ready: oauth_key: mode of signing.pem: 0644 root:root" in said
+    assert "NOT ready: oauth_key: mode of signing.pem: 0644 root:root instead of 0600 root:root" in said
     assert host.sh(f"{READY} || echo not") == "not"
     host.sh("chmod 0600 /etc/nous/keys/signing.pem")
     host.wait(READY)

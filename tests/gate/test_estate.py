@@ -169,13 +169,18 @@ def test_a_change_that_cannot_be_served_is_taken_back(estate: Estate) -> None:
     estate.serves()
 
 
-@only_full("one more run")
+@only_full("two more runs")
 def test_the_sandbox_is_there_for_who_wants_it(estate: Estate) -> None:
     host = estate.host
     run = estate.play(caddy_gateway_seal_shared=True)
     assert run.returncode == 0, run.stdout
     assert float(host.sh("systemd-analyze security --no-pager caddy.service | grep -oE 'level for caddy.service: [0-9.]+' | grep -oE '[0-9.]+$'")) <= 1.4
     estate.serves()
+
+    # It goes with a configuration that can be served, and not before.
+    refused = estate.play(caddy_gateway_tls="files", caddy_gateway_tls_certificate="/absent.pem", caddy_gateway_tls_key="/absent.key")
+    assert "open /absent.pem: no such file or directory" in " ".join(refused.stdout.split()), refused.stdout
+    host.sh("test -e /etc/systemd/system/caddy.service.d/caddy-gateway.conf")
 
 
 @only_on("debian-13", "another run of the role")

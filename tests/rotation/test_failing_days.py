@@ -98,7 +98,7 @@ def test_failing_days_cost_nothing(small_disk: Host, full: bool) -> None:
             said = host.said().splitlines()
             assert any(reason in line for line in said), (day, said)
             rows = json.loads(host.run("nous-vm-check", "--json", check=False).stdout)["rows"]
-            assert "last rotation" in {row["name"] for row in rows if row["status"] == "fail"}, day
+            assert "last rotation (rotation-test)" in {row["name"] for row in rows if row["status"] == "fail"}, day
             assert host.archives() == before, day
         assert host.sh(f"systemctl show --property=FreezerState --value {host.writer}; systemctl is-active {host.writer}") == "running\nactive"
         host.sh(f"size=$(stat -c %s {host.log}); until [ $(stat -c %s {host.log}) -gt $size ]; do sleep 0.05; done")

@@ -61,7 +61,7 @@ def test_verify_fails_and_says_what_does_not_hold(host: Host) -> None:
     finally:
         host.run("chattr", "+a", "/var/log/nous/audit.jsonl")
     assert run.rc != 0
-    assert "nous.localhost is not as promised: audit.jsonl append-only" in run.text
+    assert "nous.localhost is not as promised: audit.jsonl append-only (nous)." in run.text
 
 
 def test_the_check_program_needs_no_ansible(host: Host) -> None:

@@ -13,10 +13,15 @@ SEAL = "/usr/local/sbin/nous-vm-seal"
 
 
 def check(params, host):
-    """Yield a row for every promise of the role, for each log that it was given."""
+    """Yield a row for every promise of the role, for each rotation by its name."""
     seal = runpy.run_path(SEAL)
     for path in sorted(Path(params["configurations"]).glob("*.json")):
-        yield from rows(path, json.loads(path.read_text(encoding="utf-8")), seal, host)
+        config = json.loads(path.read_text(encoding="utf-8"))
+        for name, status, detail in rows(path, config, seal, host):
+            yield f"{name} ({config['name']})", status, detail
+        for suffix in ("", "-recover", "-resume"):
+            unit = f"audit-logrotate-{config['name']}{suffix}.service"
+            yield f"sandbox of {unit}", *host.sandbox(unit, params["score"])
 
 
 def rows(path, config, seal, host):
@@ -30,7 +35,8 @@ def rows(path, config, seal, host):
         yield f"{name} append-only", "ok" if append_only else "fail", f"{log} {'can' if append_only else 'could do more than'} grow"
         seen = f"{log.stat().st_mode & 0o7777:04o} {log.owner()}:{log.group()}"
         asked = f"{config['mode']} {config['owner']}:{config['group']}"
-        yield f"{name} owner and mode", "ok" if seen == asked else "fail", seen
+        status, detail = ("ok", seen) if seen == asked else ("fail", f"{seen} instead of {asked}")
+        yield f"{name} owner and mode", status, detail
         writers = seal["writers"](log)
         bad = [str(one) for one in writers if not one.appends]
         yield f"{name} writers append", "fail" if bad else "ok", ", ".join(bad) or f"{len(writers)} hold it open, with O_APPEND"

@@ -32,12 +32,10 @@ def check(params, host):
     yield admin(unit.get("MainPID", ""), gate)
     yield certificate(params["hostname"])
 
-    score = host.score(gate["UNIT"])
     if params["score"] is None:
-        yield "sandbox", "warn", f"{score} by systemd-analyze security; Caddy serves other sites too, and its unit is their owner's"
+        yield "sandbox", "warn", f"{host.score(gate['UNIT'])} by systemd-analyze security; Caddy serves other sites too, and its unit is their owner's"
     else:
-        status = "unknown" if score is None else "ok" if score <= params["score"] else "fail"
-        yield "sandbox", status, f"{score} by systemd-analyze security, at most {params['score']}"
+        yield "sandbox", *host.sandbox(gate["UNIT"], params["score"])
 
     refused = gate["by_address"](time.time() - 3600)
     most = ", ".join(f"{address} ({times})" for address, (times, _last) in list(refused.items())[:3])

@@ -19,7 +19,8 @@ def check(params, host):
     for name, asked in params["permissions"].items():
         path = Path(name)
         seen = permissions(path, asked) if path.exists() else "absent"
-        yield f"mode of {path.name}", "ok" if seen == asked else "fail", seen
+        status, detail = ("ok", seen) if seen == asked else ("fail", f"{seen} instead of {asked}")
+        yield f"mode of {path.name}", status, detail
 
     path = Path(params["path"])
     try:
@@ -39,7 +40,10 @@ def check(params, host):
         yield "published keys", "fail", f"{path} {getattr(problem, 'strerror', problem)}"
         return
     old = [one for one in published if one["kid"] != key.kid]
-    yield "published keys", "ok" if key.jwk in published else "fail", f"the one that signs and {len(old)} others"
+    if key.jwk in published:
+        yield "published keys", "ok", f"the one that signs and {len(old)} others"
+    else:
+        yield "published keys", "fail", f"the one that signs is not among the {len(published)}"
     unfinished = Path(f"{params['path']}.next").exists() or any("exp" not in one for one in old)
     yield "rotation finished", "warn" if unfinished else "ok", f"no: {ROTATE}" if unfinished else "yes"
 
