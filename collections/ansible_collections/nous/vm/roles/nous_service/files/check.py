@@ -104,7 +104,7 @@ def door(params, host):
 def ignored(units, host):
     """Return the row on the directives that this host's systemd does not know."""
     rc, out = host.run(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *units], timeout=60, errors=True)
-    found = re.findall(r"^(/\S+?):(\d+): (?:Unknown key|Failed to parse)", out, re.MULTILINE)
+    found = re.findall(r"^(/\S+?):(\d+): (?:Unknown key|Unknown system call|Failed to parse)", out, re.MULTILINE)
     names = sorted({Path(path).read_text(encoding="utf-8").splitlines()[int(line) - 1].partition("=")[0] for path, line in found})
     if names:
         return "directives", "warn", f"ignored by this systemd: {', '.join(names)}"
