@@ -39,6 +39,8 @@ SITE = {
     "caddy_gateway_operator_cidrs": [f"{OPERATOR}/32"],
     "caddy_gateway_tls": "internal",
     "nous_service_source": "archive",
+    # One is signed in with, once; the full form takes longer than the hour that it would be good for.
+    "nous_service_settings": {"NOUS_OAUTH_ACCESS_TTL": 86400},
 }
 UNIT, DOOR = "nous.service", "nous-door.service"
 
@@ -65,8 +67,9 @@ class Request(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """An event stream: when it was asked for, when it began (0: never), when it ended, and how."""
+    """An event stream of a client: when it was asked for, when it began (0: never), when it ended, and how."""
 
+    client: int
     asked: float
     began: float
     ended: float
@@ -205,9 +208,9 @@ class Host:
         subprocess.run([REPOSITORY / "tests/standin/pack.py", f"--version={version}", f"--fault={fault}", archive], check=True)
         return archive
 
-    def play(self, playbook: str = "site", **variables: object) -> subprocess.CompletedProcess[str]:
+    def play(self, playbook: str = "site", *options: str, **variables: object) -> subprocess.CompletedProcess[str]:
         extra = json.dumps(SITE | {"nous_service_archive": str(self.release)} | variables)
-        command = ["ansible-playbook", f"playbooks/{playbook}.yml", "--inventory", f"{self.container},", "--extra-vars", extra]
+        command = ["ansible-playbook", f"playbooks/{playbook}.yml", "--inventory", f"{self.container},", "--extra-vars", extra, *options]
         return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
 
     @functools.cached_property
@@ -231,10 +234,13 @@ class Host:
         script = f"import json, sqlite3; print(json.dumps(sqlite3.connect('file:/var/lib/nous/state.db?mode=ro', uri=True).execute({sql!r}).fetchall()))"
         return json.loads(self.sh("python3 -", stdin=script))
 
-    def check(self) -> dict[str, str]:
-        """Return the status of every row of nous-vm-check that is about the service."""
+    def rows(self) -> dict[str, tuple[str, str]]:
+        """Return the status and the detail of every row of nous-vm-check that is about the service."""
         said = json.loads(self.sh("/usr/local/sbin/nous-vm-check --json || true"))
-        return {row["name"]: row["status"] for row in said["rows"] if row["part"] == "nous_service"}
+        return {row["name"]: (row["status"], row["detail"]) for row in said["rows"] if row["part"] == "nous_service"}
+
+    def check(self) -> dict[str, str]:
+        return {name: status for name, (status, _detail) in self.rows().items()}
 
     def sign_in(self) -> None:
         """Go through OAuth once, as a client at a listed address does, and keep the token."""
@@ -262,6 +268,11 @@ class Host:
             load.settle()
         finally:
             load.end()
+
+    def in_flight(self) -> int:
+        """Return how many requests the server is answering, as a stop of it asks its door."""
+        script = "import json, runpy; made = runpy.run_path('/usr/local/sbin/nous-vm-activate')"
+        return int(self.sh("python3 -", stdin=f"{script}; print(made['Door'](json.load(open('/etc/nous-vm/activate.json'))).in_flight())"))
 
     def answers(self) -> bool:
         return '"reason": null' in self.sh("/usr/local/sbin/nous-vm-activate status", check=False)

@@ -47,7 +47,7 @@ class Load:
         self.source, self.run_name, self.token = source, run, token
         self.kept: list[Connection] = []
         self.requests: list[tuple[int, str, bool, float, float, str, str]] = []
-        self.streams: list[tuple[float, float, float, str]] = []
+        self.streams: list[tuple[int, float, float, float, str]] = []
         self.answered = self.waiting = 0
         self.ending = False
 
@@ -107,10 +107,10 @@ class Load:
                 connection[1].close()
         self.requests.append((number, method, kept, begun, time.monotonic(), outcome, detail))
 
-    async def stream(self) -> None:
-        """Keep one event stream open: when it was asked for, when it began, when it ended, and how."""
+    async def stream(self, client: int) -> None:
+        """Keep the one event stream of a client open: when it was asked for, when it began, when it ended, and how."""
         while not self.ending:
-            asked, began, how = time.monotonic(), 0.0, "clean"
+            asked, began, how = time.monotonic(), 0.0, "cut"
             writer = None
             try:
                 reader, writer = await self.connect()
@@ -118,21 +118,24 @@ class Load:
                 writer.write(head.encode())
                 async with asyncio.timeout(WAIT):
                     await self.head(reader)
-                began = time.monotonic()
+                began, how = time.monotonic(), "between events"
                 while size := int((await reader.readuntil(b"\r\n")).strip(), 16):
+                    how = "cut"
                     await reader.readexactly(size + 2)
+                    how = "between events"
+                how = "clean"
             except Failed as failed:
                 how = f"{failed.how} {failed.detail}"
             except TimeoutError:
                 how = "never answered"
-            except (OSError, asyncio.IncompleteReadError):
-                how = "cut"
+            except (OSError, asyncio.IncompleteReadError) as error:
+                how = "cut" if getattr(error, "partial", b"") else how
             except asyncio.CancelledError:
                 how = "open"
             finally:
                 if writer is not None:
                     writer.close()
-            self.streams.append((asked, began, time.monotonic(), how))
+            self.streams.append((client, asked, began, time.monotonic(), how))
             if how == "open":
                 return
             if not began:
@@ -146,7 +149,7 @@ class Load:
     async def run(self, rate: float, streams: int) -> None:
         ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
         saying = asyncio.create_task(self.say())
-        open_streams = [asyncio.create_task(self.stream()) for _ in range(streams)]
+        open_streams = [asyncio.create_task(self.stream(client)) for client in range(streams)]
         start, tasks = time.monotonic(), set[asyncio.Task[None]]()
         number = 0
         while not ended.done() and self.waiting < MOST:

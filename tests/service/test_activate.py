@@ -239,6 +239,7 @@ def journal_of_recovery(host: Host) -> str:
     return host.sh("journalctl --boot --quiet --output=cat --unit=nous-recover.service")
 
 
+@only_on("debian-testing", "the other platform is switched off in the test before")
 def test_boot_that_cannot_go_back(watched: Releases, acts: list[Act]) -> None:
     """The server does not start before it was gone back, nor for who asks for it; once that can be done, it is, and the server comes."""
     host, other = watched.host, watched.copy("other")
@@ -288,8 +289,7 @@ def test_ended_by_systemd(watched: Releases) -> None:
     ("fault", "why"),
     [
         ("crash", "crashes"),
-        pytest.param("hang", "does not answer", marks=only_on("debian-13", "it waits for the trial to run out")),
-        pytest.param("error", "answers 500", marks=only_on("debian-testing", "it waits for the trial to run out")),
+        *rest(("hang", "does not answer"), ("error", "answers 500")),  # molecule/nous_service has the second
     ],
 )
 def test_bad_release(releases: Releases, fault: str, why: str) -> None:

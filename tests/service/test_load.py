@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import statistics
 import time
@@ -10,8 +11,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from controller import PATIENCE
-from host import DOOR, FULL, UNIT, Host, Load, Stream, rest, wait
+from host import DOOR, FULL, UNIT, Host, Load, only_on, rest, wait
 from load import call
+from test_state import rows
 from wire import HOST, VENDOR
 
 TIMES = 20 if FULL else 3
@@ -20,6 +22,10 @@ KILLED, STARTED = "status=9/KILL", "Uvicorn running on"
 
 def pid(host: Host, unit: str = UNIT) -> str:
     return host.show("MainPID", unit)
+
+
+def socket_of(host: Host) -> str:
+    return host.show("Listen", "nous-door.socket").split()[0]
 
 
 def restarts(host: Host, load: Load, unit: str, times: int) -> list[tuple[float, float]]:
@@ -34,12 +40,20 @@ def restarts(host: Host, load: Load, unit: str, times: int) -> list[tuple[float,
     return found
 
 
-def assert_streams_came_back(load: Load, spans: list[tuple[float, float]]) -> list[Stream]:
-    """Every stream that an interruption ended, it ended at once, and the next one was there soon after the server was."""
-    ended = [each for each in load.streams if each.how != "open"]
-    assert [each for each in ended if each.how not in ("clean", "cut")] == []
-    assert len(ended) >= len(spans)  # at least one stream was open each time
-    return ended
+def assert_streams_came_back(load: Load, spans: list[tuple[float, float]]) -> None:
+    """No event was torn, no stream ended but in a restart, and the next of its client began when what waited with it was answered, or half as late again.
+
+    A server that is told to stop ends them without HTTP's last chunk (sse-starlette cancels the answer); Caddy 2.6 adds that, later ones do not.
+    """
+    assert {each.how for each in load.streams} <= {"clean", "between events", "open"}, load
+    for client in sorted({each.client for each in load.streams}):
+        mine = [each for each in load.streams if each.client == client]
+        for before, after in itertools.pairwise(mine):
+            assert any(begun <= before.ended <= ended for begun, ended in spans), "a stream ended though nothing was restarted"
+            away, waited = after.began - before.ended, max(each.ended for each in load.requests if each.begun <= after.asked <= each.ended) - before.ended
+            print(f"event stream {client}: the next began after {away:.2f} s; the last request that waited with it was answered after {waited:.2f} s")
+            assert away <= 1.5 * waited
+    assert len([each for each in load.streams if each.how != "open"]) >= len(spans)  # at least one was open each time
 
 
 def test_restarts_fail_no_request(host: Host) -> None:
@@ -52,7 +66,7 @@ def test_restarts_fail_no_request(host: Host) -> None:
 def test_restarts_of_the_door_fail_no_request(host: Host) -> None:
     server = pid(host)
     with host.load() as load:
-        spans = restarts(host, load, DOOR, 3 if FULL else 2)
+        spans = restarts(host, load, DOOR, 3 if FULL else 1)
     load.assert_nothing_failed()
     assert_streams_came_back(load, spans)
     assert pid(host) == server, "the server does not live and die with its door"
@@ -145,7 +159,7 @@ def test_killed_door(host: Host) -> None:
     """What was under way through it is cut, and nothing else; nothing is executed twice, and it is back at once."""
     server, kills = pid(host), []
     with host.load() as load:
-        for _ in range(3 if FULL else 2):
+        for _ in range(3 if FULL else 1):
             since, gone, _begun = kill(host, DOOR)
             kills.append((since, gone))
             load.settle()
@@ -165,13 +179,20 @@ def call_in_flight(host: Host, tool: str, **arguments: object) -> Iterator[socke
         yield connection
 
 
-BODY_WITHOUT_END = f"POST / HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer TOKEN\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{{"
-HEAD_WITHOUT_END = f"POST / HTTP/1.1\r\nHost: {HOST}\r\nX-Endless: "
+POST = f"POST / HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer TOKEN\r\nContent-Type: application/json\r\n"
+STALLS = {
+    "head": f"{POST}X-Endless: ",
+    "body": f"{POST}Content-Length: 100000\r\n\r\n{{",
+    # More than the door waits for, so that the server has it.
+    "long body": f"{POST}Content-Length: 100000\r\n\r\n{{{' ' * 50000}",
+    # A whole request, whose answer is more than all sockets on the way hold, and is not read.
+    "answer": "",
+}
 # As Caddy's account, so past Caddy, which would hold such heads back: what the door and the server make of them.
 STALL_AT_THE_DOOR = """
 import socket, sys
 kept = []
-for _ in range(20):
+for _ in range(int(sys.argv[3])):
     kept.append(socket.socket(socket.AF_UNIX))
     kept[-1].connect(sys.argv[1])
     kept[-1].sendall(sys.argv[2].encode())
@@ -181,30 +202,42 @@ sys.stdin.read()
 
 
 @pytest.mark.parametrize(
-    ("where", "sent"),
-    [("gate", BODY_WITHOUT_END), ("door", HEAD_WITHOUT_END), *rest(("gate", HEAD_WITHOUT_END), ("door", BODY_WITHOUT_END))],
-    ids=["gate-bodies", "door-heads", "gate-heads", "door-bodies"],
+    ("where", "what"),
+    [
+        pytest.param("gate", "long body", marks=only_on("debian-13", "one of those that reach the server")),
+        pytest.param("door", "head", marks=only_on("debian-13", "one of those that do not reach the server")),
+        pytest.param("gate", "answer", marks=only_on("debian-testing", "one of those that reach the server")),
+        pytest.param("gate", "body", marks=only_on("debian-testing", "one of those that do not reach the server")),
+        *rest(("gate", "head"), ("door", "body"), ("door", "long body"), ("door", "answer")),
+    ],
 )
-def test_stalled_clients_hold_no_stop(host: Host, where: str, sent: str) -> None:
-    """Twenty clients that began and never go on: a stop takes at most 5 s, a restart fails nobody else."""
-    sent = sent.replace("TOKEN", host.token)
+def test_stalled_clients_hold_no_stop(host: Host, where: str, what: str) -> None:
+    """Clients that began and never go on: a stop takes at most 5 s, a restart fails nobody else."""
+    reach, clients, sent = what in ("long body", "answer"), 20, STALLS[what].replace("TOKEN", host.token)
+    if what == "answer":
+        held = sum(int(host.sh(f"cat /proc/sys/net/ipv4/{each}").split()[-1]) for each in ("tcp_rmem", "tcp_wmem"))
+        clients, sent = 2, call(host.token, "long", {"size": held}).decode()  # it comes twice, as text and as structure
     with contextlib.ExitStack() as stalled:
         if where == "gate":
-            for _ in range(20):
+            for _ in range(clients):
                 stalled.enter_context(host.client.secure(VENDOR)).sendall(sent.encode())
         else:
-            stalled.enter_context(host.running("caddy", STALL_AT_THE_DOOR, host.show("Listen", "nous-door.socket").split()[0], sent))
+            stalled.enter_context(host.running("caddy", STALL_AT_THE_DOOR, socket_of(host), sent, str(clients)))
+        wait(lambda: host.in_flight() == (clients if reach else 0), "the server to be busy with them")
         with host.load() as load:
+            busy = host.in_flight()
             begun = time.monotonic()
             host.sh(f"systemctl restart {UNIT}")
             took = time.monotonic() - begun
             load.settle()
         load.assert_nothing_failed()
-        begun = time.monotonic()
+        assert not reach or busy >= clients, "the server was done with them"
+        count, begun = rows(host, "mode=ro"), time.monotonic()
         host.sh(f"systemctl stop {UNIT}")
         took = max(took, time.monotonic() - begun)
+        assert rows(host, "immutable=1") >= count, "the state was not flushed"
         host.sh(f"systemctl start {UNIT}")
-    print(f"a stop beside 20 stalled clients took {took:.2f} s")
+    print(f"a stop beside {clients} stalled clients took {took:.2f} s")
     wait(host.answers, "the server to answer again")
     assert took <= 5
 

@@ -12,6 +12,7 @@ import shutil
 import signal
 import sqlite3
 import stat
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,6 +67,15 @@ def test_single_client_forgets_the_one_before(server: Server) -> None:
     server.token()
     server.token()
     assert len(json.loads((server.home / "auth/clients.json").read_text())) == 1
+
+
+def test_an_access_token_lives_as_long_as_was_asked_for(make_server: MakeServer) -> None:
+    server = make_server(NOUS_OAUTH_ACCESS_TTL="86400").start()
+    asked = time.time()
+    server.token()
+    tokens = json.loads((server.home / "auth/tokens.json").read_text())
+    (left,) = [row["expires_at"] - asked for key, row in tokens.items() if key.startswith("access:")]
+    assert 86398 < left < 86460
 
 
 def test_state_of_oauth_is_private_and_outlives_a_restart(server: Server) -> None:
@@ -150,8 +160,9 @@ def test_call_executed_twice_is_seen(server: Server) -> None:
     for call_id in ("one", "two", "one"):
         server.call("note", text="x", call_id=call_id)
     server.call("slow", seconds=0.01, call_id="three")
+    assert server.call("long", size=3, call_id="four")["result"] == "xxx"
     seen = server.call("status")
-    assert (seen["executed"], seen["executed_twice"]) == (5, ["one"])
+    assert (seen["executed"], seen["executed_twice"]) == (6, ["one"])
 
 
 def test_event_stream_lasts_and_does_not_hold_a_stop(server: Server) -> None:

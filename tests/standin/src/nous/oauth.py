@@ -25,7 +25,6 @@ from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 
 SCOPE = "mcp:tools"
 CODE_SECONDS = 300
-ACCESS_SECONDS = 3600
 REFRESH_SECONDS = 30 * 24 * 3600
 
 
@@ -61,8 +60,8 @@ class Table:
 class Provider(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken, AccessToken]):
     """No method awaits anything, so each change of a file is whole within the one event loop."""
 
-    def __init__(self, folder: Path, single_client: bool) -> None:
-        self.single_client = single_client
+    def __init__(self, folder: Path, single_client: bool, access_ttl: int) -> None:
+        self.single_client, self.access_ttl = single_client, access_ttl
         self.clients = Table(folder / "clients.json")
         self.codes = Table(folder / "codes.json")
         self.tokens = Table(folder / "tokens.json")
@@ -130,6 +129,6 @@ class Provider(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken,
         access, refresh = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         row = {"client_id": client_id, "scopes": scopes, "family": family}
         with self.tokens.change() as tokens:
-            tokens[f"access:{access}"] = {**row, "token": access, "expires_at": int(time.time()) + ACCESS_SECONDS}
+            tokens[f"access:{access}"] = {**row, "token": access, "expires_at": int(time.time()) + self.access_ttl}
             tokens[f"refresh:{refresh}"] = {**row, "token": refresh, "expires_at": int(time.time()) + REFRESH_SECONDS}
-        return OAuthToken(access_token=access, refresh_token=refresh, expires_in=ACCESS_SECONDS, scope=" ".join(scopes))
+        return OAuthToken(access_token=access, refresh_token=refresh, expires_in=self.access_ttl, scope=" ".join(scopes))

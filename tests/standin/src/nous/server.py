@@ -53,7 +53,7 @@ def http_options(settings: Settings) -> dict[str, Any]:
             revocation_options=RevocationOptions(enabled=True),
             required_scopes=[SCOPE],
         )
-        options["auth_server_provider"] = Provider(settings.oauth_folder, settings.oauth_single_client)
+        options["auth_server_provider"] = Provider(settings.oauth_folder, settings.oauth_single_client, settings.oauth_access_ttl)
     options["transport_security"] = TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=origins)
     return options
 
@@ -79,6 +79,13 @@ def add_tools(mcp: FastMCP, settings: Settings, state: State, audit: AuditLog, a
         state.begin(now(), "slow", call_id)
         await asyncio.sleep(seconds)
         return record("slow", call_id, ctx, seconds=seconds)
+
+    @mcp.tool()
+    def long(size: int, ctx: Context, call_id: str = "") -> str:
+        """Answer with SIZE characters; the audit line is short."""
+        state.begin(now(), "long", call_id)
+        record("long", call_id, ctx, size=size)
+        return "x" * size
 
     @mcp.tool()
     def status(ctx: Context, call_id: str = "") -> dict[str, Any]:

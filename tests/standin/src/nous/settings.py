@@ -22,6 +22,7 @@ class Settings(BaseSettings):
     oauth_enabled: bool = False
     oauth_issuer: AnyHttpUrl = AnyHttpUrl("https://localhost:8088")
     oauth_single_client: bool = True
+    oauth_access_ttl: Annotated[int, Field(ge=60)] = 3600
     oauth_state_dir: str = ""
     audit_path: str = ""
     anchor_path: str = ""
