@@ -537,22 +537,30 @@ def test_settings_that_come_during_a_trial_are_not_accepted(watched: Releases, a
 @only_on("debian-13", "the program's own logic")
 def test_the_way_back_leads_to_the_address_before(releases: Releases) -> None:
     host = releases.host
-    before = host.sh("cat /etc/nous-vm/activate.json")
+    before, door = host.sh("cat /etc/nous-vm/activate.json"), host.sh("cat /etc/nous-vm/door.cfg")
+    host.sh("sed -i s/8088/8099/ /etc/nous-vm/door.cfg")
     host.sh(f"sed -i 's/8088/8099/; s/^NOUS_TICK_HZ=.*//' {ENVIRONMENT}; echo 'NOUS_TICK_HZ=\"never\"' >> {ENVIRONMENT}")
     releases.configure(address="127.0.0.1:8099")
     assert releases.run("serve", "current").said["back"] == f"{releases.first} serves again"
     assert json.loads(host.sh("cat /etc/nous-vm/activate.json")) == json.loads(before)
+    assert host.sh("cat /etc/nous-vm/door.cfg") == door
     releases.assert_whole(releases.first)
+    assert through_the_door(host).startswith("HTTP/1.1 200")
 
 
-def test_the_door_keeps_no_connection(releases: Releases) -> None:
-    """One that a proxy kept would lead past a door that is held."""
+def through_the_door(host: Host) -> str:
+    """Return all that comes on a connection of one request, until the door closes it."""
     script = (
         "import socket; s = socket.socket(socket.AF_UNIX); s.settimeout(9); s.connect('/run/nous-door/mcp.sock');"
         f"s.sendall(b'GET /.well-known/oauth-protected-resource HTTP/1.1\\r\\nHost: {HOST}\\r\\n\\r\\n');"
         "print(b''.join(iter(lambda: s.recv(65536), b'')).decode())"
     )
-    assert releases.host.sh("python3 -", stdin=script).startswith("HTTP/1.1 200")
+    return host.sh("python3 -", stdin=script)
+
+
+def test_the_door_keeps_no_connection(releases: Releases) -> None:
+    """One that a proxy kept would lead past a door that is held."""
+    assert through_the_door(releases.host).startswith("HTTP/1.1 200")
 
 
 @only_on("debian-testing", "the program's own logic")
