@@ -52,18 +52,13 @@ def check(params, host):
     for path, mode in params["private_files"].items():
         found = Path(path)
         seen = f"{found.stat().st_mode & 0o7777:04o} {found.owner()}:{found.group()}" if found.exists() else "absent"
-        yield f"mode of {found.name}", *is_as_asked(seen, mode)
+        yield f"mode of {found.name}", *host.compare(seen, mode)
 
     for name, most in params["scores"].items():
         yield f"sandbox of {name}", *host.sandbox(name, most)
 
     yield from door(params, host)
     yield ignored(params["units"], host)
-
-
-def is_as_asked(seen, asked):
-    """Return status and detail of a row that compares."""
-    return ("ok", seen) if seen == asked else ("fail", f"{seen} instead of {asked}")
 
 
 def follow(host):
@@ -92,7 +87,7 @@ def door(params, host):
         yield unit, "ok" if well else "fail", f"{state.get('ActiveState')} ({state.get('SubState')}), {state.get('UnitFileState')} at boot"
     place = Path(params["socket"])
     seen = f"{place.stat().st_mode & 0o7777:04o} {place.owner()}:{place.group()}" if place.exists() else "absent"
-    yield "mode of the socket", *is_as_asked(seen, f"0660 root:{params['socket_group']}")
+    yield "mode of the socket", *host.compare(seen, f"0660 root:{params['socket_group']}")
     if params["private_network"]:
         pid = host.show(params["unit"], "MainPID").get("MainPID", "0")
         own = pid != "0" and Path(f"/proc/{pid}/ns/net").readlink() != Path("/proc/1/ns/net").readlink()

@@ -19,8 +19,7 @@ def check(params, host):
     for name, asked in params["permissions"].items():
         path = Path(name)
         seen = permissions(path, asked) if path.exists() else "absent"
-        status, detail = ("ok", seen) if seen == asked else ("fail", f"{seen} instead of {asked}")
-        yield f"mode of {path.name}", status, detail
+        yield f"mode of {path.name}", *host.compare(seen, asked)
 
     path = Path(params["path"])
     try:
