@@ -17,6 +17,7 @@ def rows(host: Host, how: str) -> int:
 
 def in_log_alone(host: Host) -> int:
     """Wait until there are ticks that only the write-ahead log has; return how many there are in all."""
+    host.sh(f"systemctl start {FLUSH}")  # of a host that never flushed, not even the table is in the database's own file
     return int(wait(lambda: (count := rows(host, "mode=ro")) > rows(host, "immutable=1") and count, "a tick in the write-ahead log"))
 
 
