@@ -187,10 +187,10 @@ def load_library(directory: str) -> None:
             os.unlink(path)
 
 
-def any_program(pattern: str) -> None:
-    """Look whether any program may be run but the server's interpreter."""
-    own = os.stat(sys.executable)
-    if not any(os.access(path, os.X_OK) and not os.path.samestat(os.stat(path), own) for path in glob.glob(pattern)):
+def any_program(pattern: str, own: str) -> None:
+    """Look whether any program may be run but the unit's own, and this one."""
+    known = {os.path.realpath(own), os.path.realpath(sys.executable)}
+    if not any(os.access(path, os.X_OK) and os.path.realpath(path) not in known for path in glob.glob(pattern)):
         raise PermissionError(errno.EACCES, "no program can be run")
 
 
@@ -235,6 +235,8 @@ def device(directory: str) -> None:
 def raise_limit(limit: int) -> None:
     """Ask for more than the server has, or as much as root has."""
     _soft, hard = resource.getrlimit(limit)
+    if hard == resource.RLIM_INFINITY:
+        return
     try:
         resource.setrlimit(limit, (hard, hard if os.geteuid() == 0 else max(hard, 0) + 1))
     except ValueError as error:
@@ -340,7 +342,7 @@ ATTEMPTS = [
     Attempt("server", "open the machine's memory", "ENOENT EPERM EACCES", lambda p: read("/dev/mem"), NONE),
     # Running
     Attempt("server", "run a shell", "EACCES ENOENT EPERM", lambda p: run("/bin/sh", "-c", ":")),
-    Attempt("server", "run any program of /usr/bin or /usr/sbin", "EACCES", lambda p: any_program("/usr/*bin/*")),
+    Attempt("server", "run any program of /usr/bin or /usr/sbin", "EACCES", lambda p: any_program("/usr/*bin/*", p["own"])),
     Attempt("server", "run a program of the state folder by the loader", "EPERM EACCES", lambda p: loader(p["state"])),
     Attempt("server", "run a program from /tmp", "EACCES", lambda p: run_copy("/tmp")),
     Attempt("server", "run a program from the state folder", "EACCES", lambda p: run_copy(p["state"])),

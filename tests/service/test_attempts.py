@@ -1,15 +1,15 @@
-"""What a server that was taken over can still do, and another local user: each attempt is refused, and seen to succeed where nothing refuses it."""
+"""What a server, its flush or its door that was taken over can still do, and another local user: all is refused, and succeeds where nothing refuses it."""
 
 from __future__ import annotations
 
 import base64
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import attempts
 import pytest
-from host import REPOSITORY, UNIT, Host
+from host import DOOR, REPOSITORY, UNIT, Host
 
 TOOL = "/usr/local/lib/nous-vm-test/attempts.py"
 SAID = "/usr/local/lib/nous-vm-test/said.json"  # opened by systemd, before the sandbox
@@ -17,8 +17,27 @@ CLONE = "nous-attempts.service"
 SCRATCH = "/var/tmp/nous-vm-attempts"
 UNKNOWN = f"/run/systemd/system/{UNIT}.d/unknown.conf"
 README = REPOSITORY / "collections/ansible_collections/nous/vm/roles/nous_service/docs.md"
-# The clone lives in the server's unit's text; only what makes it a server is taken away, and what is run is another.
-DROPPED = ("ExecStart", "ExecStop", "ExecStopPost", "ExecStartPost", "ExecReload", "Restart", "RestartSec", "RestartSteps", "RestartMaxDelaySec", "Type")
+# The clone lives in the unit's text; only what makes it a service is taken away, and what is run is another.
+DROPPED = (
+    *("ExecStart", "ExecStop", "ExecStopPost", "ExecStartPost", "ExecReload", "Restart", "RestartSec", "RestartSteps", "RestartMaxDelaySec", "Type"),
+    *("RuntimeDirectory", "RuntimeDirectoryMode"),
+)
+
+
+class Other(NamedTuple):
+    """A unit in the server's sandbox that lets in what is asked for here, and no more."""
+
+    unit: str
+    python: str  # where the sandbox has none, it is let in
+    may: tuple[str, ...]
+    where: dict[str, Any]
+    also: str  # errors that are a refusal for want of the family of sockets, or of the file
+
+
+OTHERS = {
+    "flush": Other("nous-state-flush.service", "/opt/nous/current/venv/bin/python", ("open a unix socket",), {}, "EAFNOSUPPORT"),
+    "door": Other(DOOR, "", ("open a unix socket",), {"state": "/tmp", "release": "/usr/lib", "own": "/usr/sbin/haproxy"}, "ENOENT"),
+}
 
 
 def place(host: Host) -> dict[str, Any]:
@@ -30,6 +49,7 @@ def place(host: Host) -> dict[str, Any]:
         "audit": "/var/log/nous/audit.jsonl",
         "state": "/var/lib/nous",
         "release": release,
+        "own": host.sh("readlink -f /opt/nous/current/venv/bin/python"),
         "door": "/run/nous-door/mcp.sock",
         "door_admin": "/run/nous-door-admin/haproxy.sock",
         "lock": "/run/nous-vm-activate.lock",
@@ -43,12 +63,30 @@ def encoded(where: dict[str, Any]) -> str:
     return base64.b64encode(json.dumps(where).encode()).decode()
 
 
-def clone(unit: str, release: str, where: dict[str, Any]) -> str:
-    """Return the server's unit as it is, but for what is run in it."""
+def clone(unit: str, python: str, where: dict[str, Any]) -> str:
+    """Return a unit as it is, but for what is run in it."""
     kept = [line for line in unit.splitlines() if line.split("=")[0] not in DROPPED and not line.startswith(("[Install]", "WantedBy", "Also", "Upholds"))]
     streams = f"StandardInput=file:{TOOL}\nStandardOutput=truncate:{SAID}\nStandardError=journal\n"
-    run = f"[Service]\nType=oneshot\nExecStart={release}/venv/bin/python - server\n{streams}"
+    run = f"[Service]\nType=oneshot\nExecStart={python} - server\n{streams}"
     return "\n".join(kept) + f"\n{run}Environment=NOUS_VM_ATTEMPTS={encoded(where)}\n"
+
+
+def tried(host: Host, unit: str, python: str, where: dict[str, Any]) -> dict[str, str]:
+    """Try everything in a clone of a unit."""
+    host.put(TOOL, Path(attempts.__file__).read_text(encoding="utf-8"))
+    let_in = ""
+    if not python:
+        python = host.sh("readlink -f /usr/bin/python3")
+        let_in = f"BindReadOnlyPaths={python}\nExecPaths=+{python}\n"
+    host.put(f"/run/systemd/system/{CLONE}", clone(host.sh(f"systemctl cat {unit}"), python, where) + let_in)
+    host.sh("systemctl daemon-reload")
+    try:
+        assert exposed(host, CLONE) == exposed(host, unit), f"the clone is not in the sandbox of {unit}"
+        host.sh(f"systemctl start {CLONE}")
+    finally:
+        host.sh(f"rm -f /run/systemd/system/{CLONE}; systemctl daemon-reload")
+    said: dict[str, str] = json.loads(host.sh(f"cat {SAID}"))
+    return said
 
 
 def exposed(host: Host, unit: str) -> dict[str, Any]:
@@ -60,21 +98,13 @@ def exposed(host: Host, unit: str) -> dict[str, Any]:
 def found(host: Host) -> dict[str, dict[str, str]]:
     """Try everything: in a clone of the server's unit, as another user, and as root."""
     where = place(host)
-    host.put(TOOL, Path(attempts.__file__).read_text(encoding="utf-8"))
     host.sh("mkdir -p /home/ops")
-    unit = host.sh(f"systemctl cat {UNIT}")
-    host.put(f"/run/systemd/system/{CLONE}", clone(unit, "/opt/nous/current", where))
-    host.sh("systemctl daemon-reload")
-    try:
-        assert exposed(host, CLONE) == exposed(host, UNIT), "the clone is not in the server's sandbox"
-        host.sh(f"systemctl start {CLONE}")
-    finally:
-        host.sh(f"rm -f /run/systemd/system/{CLONE}; systemctl daemon-reload")
+    inside = tried(host, UNIT, "/opt/nous/current/venv/bin/python", where)
     user = host.sh(f"NOUS_VM_ATTEMPTS={encoded(where)} python3 {TOOL} user", user="ops")
     host.sh(f"rm -rf {SCRATCH}; mkdir -p {SCRATCH}/auth; cd {SCRATCH}; touch state.db auth/tokens.json; echo scratch > audit.jsonl")
     outside = where | {"audit": f"{SCRATCH}/audit.jsonl", "state": SCRATCH, "release": SCRATCH}
     control = host.sh(f"NOUS_VM_ATTEMPTS={encoded(outside)} python3 {TOOL} control")
-    return {"refused": json.loads(host.sh(f"cat {SAID}")) | json.loads(user), "control": json.loads(control)}
+    return {"refused": inside | json.loads(user), "control": json.loads(control)}
 
 
 def test_everything_is_refused(found: dict[str, dict[str, str]]) -> None:
@@ -88,6 +118,18 @@ def test_everything_is_refused(found: dict[str, dict[str, str]]) -> None:
             wrong.append(f"{name}: {seen}, not {attempt.refused}")
     assert len(attempts.ATTEMPTS) >= 25
     assert wrong == []
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_other_units_are_as_closed(host: Host, name: str) -> None:
+    other = OTHERS[name]
+    seen = tried(host, other.unit, other.python, place(host) | other.where)
+    wrong = {}
+    for attempt in attempts.ATTEMPTS:
+        wanted = attempts.SUCCEEDED if attempt.what in other.may else f"{attempt.refused} {other.also}"
+        if attempt.who == "server" and seen[f"server: {attempt.what}"] not in wanted.split():
+            wrong[attempt.what] = f"{seen[f'server: {attempt.what}']}, not {wanted}"
+    assert wrong == {}
 
 
 def test_every_attempt_can_succeed(found: dict[str, dict[str, str]]) -> None:
