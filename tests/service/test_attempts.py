@@ -14,6 +14,7 @@ from host import DOOR, REPOSITORY, UNIT, Host
 TOOL = "/usr/local/lib/nous-vm-test/attempts.py"
 SAID = "/usr/local/lib/nous-vm-test/said.json"  # opened by systemd, before the sandbox
 CLONE = "nous-attempts.service"
+PYTHON = "/opt/nous/current/venv/bin/python"
 SCRATCH = "/var/tmp/nous-vm-attempts"
 UNKNOWN = f"/run/systemd/system/{UNIT}.d/unknown.conf"
 README = REPOSITORY / "collections/ansible_collections/nous/vm/roles/nous_service/docs.md"
@@ -35,7 +36,7 @@ class Other(NamedTuple):
 
 
 OTHERS = {
-    "flush": Other("nous-state-flush.service", "/opt/nous/current/venv/bin/python", ("open a unix socket",), {}, "EAFNOSUPPORT"),
+    "flush": Other("nous-state-flush.service", PYTHON, ("open a unix socket",), {}, "EAFNOSUPPORT"),
     "door": Other(DOOR, "", ("open a unix socket",), {"state": "/tmp", "release": "/usr/lib", "own": "/usr/sbin/haproxy"}, "ENOENT"),
 }
 
@@ -49,7 +50,7 @@ def place(host: Host) -> dict[str, Any]:
         "audit": "/var/log/nous/audit.jsonl",
         "state": "/var/lib/nous",
         "release": release,
-        "own": host.sh("readlink -f /opt/nous/current/venv/bin/python"),
+        "own": host.sh(f"readlink -f {PYTHON}"),
         "door": "/run/nous-door/mcp.sock",
         "door_admin": "/run/nous-door-admin/haproxy.sock",
         "lock": "/run/nous-vm-activate.lock",
@@ -99,7 +100,7 @@ def found(host: Host) -> dict[str, dict[str, str]]:
     """Try everything: in a clone of the server's unit, as another user, and as root."""
     where = place(host)
     host.sh("mkdir -p /home/ops")
-    inside = tried(host, UNIT, "/opt/nous/current/venv/bin/python", where)
+    inside = tried(host, UNIT, PYTHON, where)
     user = host.sh(f"NOUS_VM_ATTEMPTS={encoded(where)} python3 {TOOL} user", user="ops")
     host.sh(f"rm -rf {SCRATCH}; mkdir -p {SCRATCH}/auth; cd {SCRATCH}; touch state.db auth/tokens.json; echo scratch > audit.jsonl")
     outside = where | {"audit": f"{SCRATCH}/audit.jsonl", "state": SCRATCH, "release": SCRATCH}
