@@ -33,9 +33,7 @@ def rows(path, config, seal, host):
             continue
         append_only = seal["inode_flags"](log) & seal["APPEND_ONLY"]
         yield f"{name} append-only", "ok" if append_only else "fail", f"{log} {'can' if append_only else 'could do more than'} grow"
-        seen = f"{log.stat().st_mode & 0o7777:04o} {log.owner()}:{log.group()}"
-        asked = f"{config['mode']} {config['owner']}:{config['group']}"
-        yield f"{name} owner and mode", *host.compare(seen, asked)
+        yield f"{name} owner and mode", *host.permissions(log, f"{config['mode']} {config['owner']}:{config['group']}")
         writers = seal["writers"](log)
         bad = [str(one) for one in writers if not one.appends]
         yield f"{name} writers append", "fail" if bad else "ok", ", ".join(bad) or f"{len(writers)} hold it open, with O_APPEND"

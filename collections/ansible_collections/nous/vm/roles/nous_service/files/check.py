@@ -50,9 +50,7 @@ def check(params, host):
         yield "credentials", "fail" if lacking else "ok", detail
 
     for path, mode in params["private_files"].items():
-        found = Path(path)
-        seen = f"{found.stat().st_mode & 0o7777:04o} {found.owner()}:{found.group()}" if found.exists() else "absent"
-        yield f"mode of {found.name}", *host.compare(seen, mode)
+        yield f"mode of {Path(path).name}", *host.permissions(Path(path), mode)
 
     for name, most in params["scores"].items():
         yield f"sandbox of {name}", *host.sandbox(name, most)
@@ -85,9 +83,7 @@ def door(params, host):
         state = host.show(unit, "ActiveState", "SubState", "UnitFileState")
         well = state.get("ActiveState") == "active" and state.get("UnitFileState") == "enabled"
         yield unit, "ok" if well else "fail", f"{state.get('ActiveState')} ({state.get('SubState')}), {state.get('UnitFileState')} at boot"
-    place = Path(params["socket"])
-    seen = f"{place.stat().st_mode & 0o7777:04o} {place.owner()}:{place.group()}" if place.exists() else "absent"
-    yield "mode of the socket", *host.compare(seen, f"0660 root:{params['socket_group']}")
+    yield "mode of the socket", *host.permissions(Path(params["socket"]), f"0660 root:{params['socket_group']}")
     if params["private_network"]:
         pid = host.show(params["unit"], "MainPID").get("MainPID", "0")
         own = pid != "0" and Path(f"/proc/{pid}/ns/net").readlink() != Path("/proc/1/ns/net").readlink()

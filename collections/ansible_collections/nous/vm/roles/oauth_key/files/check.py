@@ -18,8 +18,7 @@ def check(params, host):
     library = runpy.run_path(LIBRARY)
     for name, asked in params["permissions"].items():
         path = Path(name)
-        seen = permissions(path, asked) if path.exists() else "absent"
-        yield f"mode of {path.name}", *host.compare(seen, asked)
+        yield f"mode of {path.name}", *host.permissions(path, asked)
 
     path = Path(params["path"])
     try:
@@ -45,11 +44,3 @@ def check(params, host):
         yield "published keys", "fail", f"the one that signs is not among the {len(published)}"
     unfinished = Path(f"{params['path']}.next").exists() or any("exp" not in one for one in old)
     yield "rotation finished", "warn" if unfinished else "ok", f"no: {ROTATE}" if unfinished else "yes"
-
-
-def permissions(path, asked):
-    """Return mode, owner and group of a file, as numbers where they were asked for as such."""
-    status = path.stat()
-    owner, group = asked.split()[1].split(":")
-    user = status.st_uid if owner.isdecimal() else path.owner()
-    return f"{status.st_mode & 0o7777:04o} {user}:{status.st_gid if group.isdecimal() else path.group()}"
