@@ -31,9 +31,7 @@ modules = list((current / "source/src").rglob("*.py"))
 site = next((current / "venv/lib").glob("python3*/site-packages"))
 environment = dict(item.split("=", 1) for item in Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in item)
 credentials = Path(f"/proc/{pid}/root{environment['CREDENTIALS_DIRECTORY']}")
-readable = subprocess.run(
-    ["setpriv", "--reuid=nous", "--regid=nous", "--clear-groups", "cat", "/etc/nous/secrets.env"], capture_output=True, check=False
-)
+readable = subprocess.run(["setpriv", "--reuid=nous", "--regid=nous", "--clear-groups", "cat", "/etc/nous/secrets.env"], capture_output=True, check=False)
 print(
     json.dumps(
         {
@@ -57,9 +55,7 @@ print(
             "secrets_readable_by_the_server": readable.returncode == 0,
             "listening": listening("nsenter", f"--net=/proc/{pid}/ns/net"),
             "listening_on_the_host": listening(),
-            "timer": subprocess.run(
-                ["systemctl", "is-active", "nous-state-flush.timer"], capture_output=True, text=True, check=False
-            ).stdout.strip(),
+            "timer": subprocess.run(["systemctl", "is-active", "nous-state-flush.timer"], capture_output=True, text=True, check=False).stdout.strip(),
         }
     )
 )

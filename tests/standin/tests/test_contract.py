@@ -55,9 +55,7 @@ def test_wrong_host_is_421_and_foreign_origin_403(server: Server) -> None:
 def test_issuers_host_is_allowed_beside_the_bind_address(make_server: MakeServer) -> None:
     server = make_server(NOUS_OAUTH_ISSUER="https://nous.example").start()
     authorized = {"Authorization": f"Bearer {server.token()}"}
-    statuses = {
-        host: server.post(authorized | {"Host": host}).status_code for host in ("nous.example", "other.example")
-    }
+    statuses = {host: server.post(authorized | {"Host": host}).status_code for host in ("nous.example", "other.example")}
     assert statuses["nous.example"] not in (401, 421)
     assert statuses["other.example"] == 421
     assert server.post(authorized).status_code not in (401, 421)

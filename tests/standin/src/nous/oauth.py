@@ -91,15 +91,11 @@ class Provider(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken,
             codes[code.code] = code.model_dump(mode="json")
         return construct_redirect_uri(str(params.redirect_uri), code=code.code, state=params.state)
 
-    async def load_authorization_code(
-        self, client: OAuthClientInformationFull, authorization_code: str
-    ) -> AuthorizationCode | None:
+    async def load_authorization_code(self, client: OAuthClientInformationFull, authorization_code: str) -> AuthorizationCode | None:
         row = self.codes.read().get(authorization_code)
         return AuthorizationCode.model_validate(row) if row else None
 
-    async def exchange_authorization_code(
-        self, client: OAuthClientInformationFull, authorization_code: AuthorizationCode
-    ) -> OAuthToken:
+    async def exchange_authorization_code(self, client: OAuthClientInformationFull, authorization_code: AuthorizationCode) -> OAuthToken:
         with self.codes.change() as codes:
             del codes[authorization_code.code]
         return self._issue(str(client.client_id), authorization_code.scopes, secrets.token_hex(8))
@@ -112,9 +108,7 @@ class Provider(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken,
         row = self.tokens.read().get(f"refresh:{refresh_token}")
         return RefreshToken.model_validate(row) if row else None
 
-    async def exchange_refresh_token(
-        self, client: OAuthClientInformationFull, refresh_token: RefreshToken, scopes: list[str]
-    ) -> OAuthToken:
+    async def exchange_refresh_token(self, client: OAuthClientInformationFull, refresh_token: RefreshToken, scopes: list[str]) -> OAuthToken:
         with self.tokens.change() as tokens:
             family = tokens.pop(f"refresh:{refresh_token.token}")["family"]
         return self._issue(str(client.client_id), scopes, family)

@@ -47,9 +47,7 @@ def http_options(settings: Settings) -> dict[str, Any]:
         options["auth"] = AuthSettings(
             issuer_url=issuer,
             resource_server_url=issuer,
-            client_registration_options=ClientRegistrationOptions(
-                enabled=True, valid_scopes=[SCOPE], default_scopes=[SCOPE]
-            ),
+            client_registration_options=ClientRegistrationOptions(enabled=True, valid_scopes=[SCOPE], default_scopes=[SCOPE]),
             revocation_options=RevocationOptions(enabled=True),
             required_scopes=[SCOPE],
         )

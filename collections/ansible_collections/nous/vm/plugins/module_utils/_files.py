@@ -126,9 +126,7 @@ def _read_entry(given: Mapping[str, t.Any]) -> Entry:
     path, directory = given["path"], given["state"] == "directory"
     contents = [name for name in ("content", "secret_content") if given[name] is not None]
     if not re.fullmatch("/[^/].*", path) or os.path.normpath(path) != path or not path.isprintable():
-        raise FilesError(
-            f"files has the path {path!r}; allowed is an absolute path without detours, for example /etc/nous/nous.env."
-        )
+        raise FilesError(f"files has the path {path!r}; allowed is an absolute path without detours, for example /etc/nous/nous.env.")
     if directory and contents:
         raise FilesError(f"{path} is a directory with {contents[0]}; allowed is content for a file alone.")
     if not directory and len(contents) != 1:
@@ -472,10 +470,7 @@ class _Run:
             wanted = (("owner", entry.owner, self.uids[entry.owner]), ("group", entry.group, self.gids[entry.group]))
             for option, name, number in wanted:
                 if number == NOBODY_YET and not self.check_mode:
-                    raise FilesError(
-                        f"{entry.path} has the {option} {name}, which this host does not have; "
-                        "make it first, or choose another, such as root."
-                    )
+                    raise FilesError(f"{entry.path} has the {option} {name}, which this host does not have; make it first, or choose another, such as root.")
 
     def owner(self, entry: Entry) -> Owner:
         return self.uids[entry.owner], self.gids[entry.group], entry.mode
@@ -500,13 +495,9 @@ class _Run:
         except FileNotFoundError:
             if path in self.made:
                 return None
-            raise FilesError(
-                f"{entry.path} lies in {path}, which does not exist; add that to the set as a directory."
-            ) from None
+            raise FilesError(f"{entry.path} lies in {path}, which does not exist; add that to the set as a directory.") from None
         except NotADirectoryError:
-            raise FilesError(
-                f"{entry.path} lies in {path}, which is not a directory; move it away, or choose another path."
-            ) from None
+            raise FilesError(f"{entry.path} lies in {path}, which is not a directory; move it away, or choose another path.") from None
         self.directories[path] = descriptor
         self.held.callback(os.close, descriptor)
         for name in sorted(os.listdir(descriptor)):
@@ -526,9 +517,7 @@ class _Run:
         except FileNotFoundError:
             return Change(entry, None, rewrite=True)
         if _kind(found) != entry.kind:
-            raise FilesError(
-                f"{entry.path} is a {_kind(found)}, not a {entry.kind}; move it away, or choose another path."
-            )
+            raise FilesError(f"{entry.path} is a {_kind(found)}, not a {entry.kind}; move it away, or choose another path.")
         change = Change(entry, found, rewrite=False)
         if entry.content is not None:
             if found.st_size == len(entry.content) or (self.diff_mode and found.st_size <= MAX_SHOWN):
@@ -625,9 +614,7 @@ class _Run:
             words = " | ".join([line for line in lines if line.strip()][-MAX_LINES:]) or "it said nothing."
             if any(entry.secret and entry.path in validator.names for entry in self.files):
                 words = "what it said is not shown, because it was given a secret."
-            raise FilesError(
-                f'"{validator}" refuses the set (exit code {done.returncode}), and nothing was changed: {words}'
-            )
+            raise FilesError(f'"{validator}" refuses the set (exit code {done.returncode}), and nothing was changed: {words}')
 
     # -- Changing
 

@@ -97,10 +97,7 @@ class Outcome:
             "age_days": age_days,
             "rotation_due": age_days is not None and age_days >= self.spec.rotate_after_days,
             "next_kid": self.next_key and self.next_key.kid,
-            "published": [
-                {"kid": key["kid"], "alg": key.get("alg"), "until": _utc(key["exp"]) if "exp" in key else None}
-                for key in self.published
-            ],
+            "published": [{"kid": key["kid"], "alg": key.get("alg"), "until": _utc(key["exp"]) if "exp" in key else None} for key in self.published],
             "restart_needed": self.restart_needed,
         }
 
@@ -120,9 +117,7 @@ def ensure_key(spec: KeySpec, check_mode: bool) -> Outcome:
         outcome = _Run(spec, check_mode=True).ensure()
         return outcome if check_mode else _Run(spec, check_mode=False).ensure()
     except OSError as error:
-        raise KeyProblem(
-            f"{spec.path} can be neither made nor read: {error.strerror}; put that right and run again."
-        ) from error
+        raise KeyProblem(f"{spec.path} can be neither made nor read: {error.strerror}; put that right and run again.") from error
 
 
 def examine_key(path: str, jwks_path: str | None, rotate_after_days: int) -> Outcome:
@@ -138,10 +133,7 @@ def _judge_spec(spec: KeySpec, check_mode: bool) -> None:
             example = {"path": "/etc/nous/keys/signing.pem", "jwks_path": "/etc/nous/jwks.json"}[option]
             raise KeyProblem(f"{option} is {path}; allowed is an absolute path without detours, for example {example}.")
     if spec.jwks_path in (spec.path, f"{spec.path}.next"):
-        raise KeyProblem(
-            f"jwks_path is {spec.jwks_path}, where a private key lies; allowed is a path of its own, "
-            "for example /etc/nous/jwks.json."
-        )
+        raise KeyProblem(f"jwks_path is {spec.jwks_path}, where a private key lies; allowed is a path of its own, for example /etc/nous/jwks.json.")
     for option, days, least in (
         ("overlap_days", spec.overlap_days, 0),
         ("minimum_interval_days", spec.minimum_interval_days, 0),
@@ -154,10 +146,7 @@ def _judge_spec(spec: KeySpec, check_mode: bool) -> None:
         numbers |= {"jwks_owner": uid_of(spec.jwks_owner), "jwks_group": gid_of(spec.jwks_group)}
     for option, number in numbers.items():
         if number == NOBODY_YET and not check_mode:
-            raise KeyProblem(
-                f"{option} is {getattr(spec, option)}, which this host does not have; "
-                "make it first, or choose another, such as root."
-            )
+            raise KeyProblem(f"{option} is {getattr(spec, option)}, which this host does not have; make it first, or choose another, such as root.")
 
 
 class _Run:
@@ -269,19 +258,14 @@ class _Run:
             except KeyProblem as problem:
                 raise KeyProblem(f"{name.path} {problem}.") from None
         elif name is self.key:
-            self.outcome.warnings.append(
-                f"{name.path} cannot be proven before python3-cryptography is installed; "
-                "only its owner and mode were looked at."
-            )
+            self.outcome.warnings.append(f"{name.path} cannot be proven before python3-cryptography is installed; only its owner and mode were looked at.")
         public = {"alg": info and info.alg, "kid": info and info.kid}
         part = "key" if name is self.key else "next_key"
         self.outcome.before.setdefault(part, {**public, **found.shown()})
         self.outcome.after[part] = {**public, **self.asked(self.permissions)}
         concern = ""
         if found.uid not in self.trusted or found.mode & 0o077 & ~self.permissions.mode:
-            concern = (
-                "was open to more than was asked for: whoever may have read it can sign with it, so think of a new key"
-            )
+            concern = "was open to more than was asked for: whoever may have read it can sign with it, so think of a new key"
         self.mend(name, found, self.permissions, concern)
         return info
 

@@ -99,15 +99,12 @@ def _unfinished(status: os.stat_result) -> bool:
 def _judge_directory(directory: str, status: os.stat_result, trusted: set[int]) -> None:
     """Refuse a directory in which somebody who is not trusted could swap what lies in it."""
     if stat.S_ISLNK(status.st_mode):
-        raise KeyProblem(
-            f"{directory} is a symbolic link; name the file by its real path, below {os.path.realpath(directory)}."
-        )
+        raise KeyProblem(f"{directory} is a symbolic link; name the file by its real path, below {os.path.realpath(directory)}.")
     if not stat.S_ISDIR(status.st_mode):
         raise KeyProblem(f"{directory} is not a directory; move it away, or choose another path.")
     if status.st_uid not in trusted:
         raise KeyProblem(
-            f"{directory} belongs to {_user(status.st_uid)}, who could swap the key; "
-            "give it to root or to the key's owner, or choose another path."
+            f"{directory} belongs to {_user(status.st_uid)}, who could swap the key; give it to root or to the key's owner, or choose another path."
         )
     if _open_to_others(status) and not status.st_mode & stat.S_ISVTX:
         raise KeyProblem(
@@ -178,8 +175,7 @@ class Directories:
         except OSError as error:
             os.close(descriptor)
             raise KeyProblem(
-                f"{directory} cannot be locked ({error.strerror}), so that two runs could make two keys; "
-                "keep the key on a local file system."
+                f"{directory} cannot be locked ({error.strerror}), so that two runs could make two keys; keep the key on a local file system."
             ) from None
         return descriptor
 

@@ -94,9 +94,7 @@ def generate_pem(algorithm: str, size: int) -> bytes:
         key = ec.generate_private_key(ec.SECP256R1())
     else:
         key = rsa.generate_private_key(public_exponent=65537, key_size=size)
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
 def read_pem(pem: bytes, algorithm: str | None) -> KeyInfo:
@@ -112,14 +110,10 @@ def read_pem(pem: bytes, algorithm: str | None) -> KeyInfo:
         raise KeyProblem(f"holds no key in PEM; {advice}")
     if label == "ENCRYPTED PRIVATE KEY":
         raise KeyProblem(
-            "is encrypted, and a service that starts by itself has no passphrase; "
-            "decrypt it with openssl pkcs8, or move it away to have a new key made"
+            "is encrypted, and a service that starts by itself has no passphrase; decrypt it with openssl pkcs8, or move it away to have a new key made"
         )
     if label != "PRIVATE KEY":
-        raise KeyProblem(
-            f'holds a "{label}", not PKCS#8; '
-            "convert it with openssl pkcs8 -topk8 -nocrypt, or move it away to have a new key made"
-        )
+        raise KeyProblem(f'holds a "{label}", not PKCS#8; convert it with openssl pkcs8 -topk8 -nocrypt, or move it away to have a new key made')
     try:
         key = serialization.load_pem_private_key(pem, password=None)
         found = _algorithm(key)
@@ -189,8 +183,7 @@ def parse_jwks(text: bytes) -> list[Jwk]:
         raise KeyProblem(f"holds no JWK set (RFC 7517); {advice}")
     if any(PRIVATE_MEMBERS & key.keys() for key in keys):
         raise KeyProblem(
-            "publishes the private half of a key, with which whoever read it can sign; "
-            "move it away and the private key with it, to have both made anew"
+            "publishes the private half of a key, with which whoever read it can sign; move it away and the private key with it, to have both made anew"
         )
     kids = [key.get("kid") for key in keys]
     if not all(isinstance(kid, str) for kid in kids) or len(set(kids)) < len(kids):

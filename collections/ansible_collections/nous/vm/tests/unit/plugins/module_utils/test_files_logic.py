@@ -327,9 +327,7 @@ def test_another_kind_is_refused(place: Path, kind: str, check: bool) -> None:
     before = state(place)
     wanted = "directory" if kind == "file" else "file"
     entry = directory(place / "x") if wanted == "directory" else file(place / "x")
-    assert refusal(file(place / "a"), entry, check=check) == (
-        f"{place}/x is a {kind}, not a {wanted}; move it away, or choose another path."
-    )
+    assert refusal(file(place / "a"), entry, check=check) == (f"{place}/x is a {kind}, not a {wanted}; move it away, or choose another path.")
     if kind not in ("directory", "file"):
         assert f"{place}/x is a {kind}, not a directory" in refusal(directory(place / "x"), check=check)
     assert state(place) == before
@@ -355,9 +353,7 @@ def test_a_parent_that_is_no_directory_is_refused(place: Path, entry: Callable[[
 
 def test_a_strange_owner_is_refused_and_foretold(place: Path) -> None:
     entry = file(place / "a", owner="nobody-yet", mode=0o600)
-    assert refusal(entry) == (
-        f"{place}/a has the owner nobody-yet, which this host does not have; make it first, or choose another, such as root."
-    )
+    assert refusal(entry) == (f"{place}/a has the owner nobody-yet, which this host does not have; make it first, or choose another, such as root.")
     assert "the group nobody-yet, which this host" in refusal(directory(place / "a", group="nobody-yet"))
     outcome = run(entry, directory(place / "d", group="nobody-yet"), check=True)
     assert outcome.changed_paths == [f"{place}/d", f"{place}/a"]
@@ -381,9 +377,7 @@ def test_a_workplace_of_somebody_else_is_refused(place: Path, monkeypatch: pytes
     monkeypatch.setattr(_files.os, "geteuid", lambda: 54321)
     monkeypatch.setattr(_files.tempfile, "gettempdir", lambda: str(place))
     (place / "nous-vm-files-54321").mkdir()
-    assert refusal(file(place / "a")) == (
-        f"{place}/nous-vm-files-54321 belongs to {getpass.getuser()}; remove it and run again."
-    )
+    assert refusal(file(place / "a")) == (f"{place}/nous-vm-files-54321 belongs to {getpass.getuser()}; remove it and run again.")
     (place / "nous-vm-files-54321").rmdir()
     (place / "nous-vm-files-54321").symlink_to(place)
     assert refusal(file(place / "a")) == f"{place}/nous-vm-files-54321: Not a directory; nothing was changed."
@@ -488,8 +482,7 @@ def test_a_validator_sees_the_set_and_can_refuse_it(place: Path, check: bool) ->
     entries = [directory(place / "d"), file(place / "a"), file(place / "d/b")]
     seen = script('cat "$1" "$(dirname "$1")/d/b" >&2; seq 20; echo "$1: bad line"; exit 3', place / "a")
     assert refusal(*entries, validate=[seen], check=check) == (
-        f'"{seen}" refuses the set (exit code 3), and nothing was changed: '
-        f"{' | '.join(str(number) for number in range(12, 21))} | {place}/a: bad line"
+        f'"{seen}" refuses the set (exit code 3), and nothing was changed: {" | ".join(str(number) for number in range(12, 21))} | {place}/a: bad line'
     )
     assert state(place) == before
     silent = script("exit 1", place / "a")
@@ -616,9 +609,7 @@ def test_a_validator_that_is_no_program(place: Path) -> None:
     (place / "program").write_bytes(b"\x7fELF")
     (place / "program").chmod(0o755)
     argv = (f"{place}/program", f"{{{place}/a}}")
-    assert refusal(file(place / "a"), validate=[Validator(argv)]) == (
-        f"{place}/program: Exec format error; nothing was changed."
-    )
+    assert refusal(file(place / "a"), validate=[Validator(argv)]) == (f"{place}/program: Exec format error; nothing was changed.")
 
 
 def test_a_staged_program_can_validate_itself(place: Path) -> None:
@@ -632,8 +623,7 @@ def test_a_secret_is_shown_to_no_validator_that_does_not_name_it(place: Path) ->
     assert refusal(*entries, validate=[look]).endswith("changed: a")
     tell = script('cat "$2"; false', place / "a", place / "secret")
     assert refusal(*entries, validate=[tell]) == (
-        f'"{tell}" refuses the set (exit code 1), and nothing was changed: '
-        "what it said is not shown, because it was given a secret."
+        f'"{tell}" refuses the set (exit code 1), and nothing was changed: what it said is not shown, because it was given a secret.'
     )
 
 
@@ -783,9 +773,7 @@ def nothing_is_torn(top: Path, before: State) -> None:
             assert _files.TEMPORARY.fullmatch(Path(path).name)
 
 
-def test_killed_before_every_step(
-    prepare: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_before_every_step(prepare: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     count = len(steps(tmp_path / "undisturbed", prepare, monkeypatch))
     assert count > 60
     for number in range(count):
@@ -813,9 +801,7 @@ def test_a_killed_run_is_made_known(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert str(top / "etc/two") in run(*wanted(top)).changed_paths
 
 
-def test_refused_at_every_step(
-    prepare: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refused_at_every_step(prepare: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk, or any other error of the system, at any step: everything as it was, or, at the very end, all of it."""
     taken = steps(tmp_path / "undisturbed", prepare, monkeypatch)
     refusals = 0
@@ -899,9 +885,7 @@ def test_what_cannot_be_replaced_leaves_everything_as_it_was(place: Path, flag: 
     chattr(f"+{flag}", place / "etc/two")
     try:
         before = state(place)
-        assert refusal(*wanted(place)) == (
-            f"{place}/etc/two cannot be laid: Operation not permitted; everything is as it was before."
-        )
+        assert refusal(*wanted(place)) == (f"{place}/etc/two cannot be laid: Operation not permitted; everything is as it was before.")
         assert state(place) == before
     finally:
         chattr(f"-{flag}", place / "etc/two")
@@ -913,9 +897,7 @@ def test_what_cannot_be_mended_leaves_everything_as_it_was(place: Path) -> None:
     chattr("+i", place / "etc/four")
     try:
         before = state(place)
-        assert refusal(*wanted(place)) == (
-            f"{place}/etc/four cannot be laid: Operation not permitted; everything is as it was before."
-        )
+        assert refusal(*wanted(place)) == (f"{place}/etc/four cannot be laid: Operation not permitted; everything is as it was before.")
         assert state(place) == before
     finally:
         chattr("-i", place / "etc/four")
@@ -969,9 +951,7 @@ def test_a_directory_that_vanishes_midway(place: Path, monkeypatch: pytest.Monke
     (place / "a").write_text("old\n")
     before = state(place)
     before_rename(2, lambda: subprocess.run(["rm", "-r", str(place / "gone")], check=True), monkeypatch)
-    assert refusal(file(place / "a"), file(place / "gone/b")) == (
-        f"{place}/gone/b cannot be laid: No such file or directory; everything is as it was before."
-    )
+    assert refusal(file(place / "a"), file(place / "gone/b")) == (f"{place}/gone/b cannot be laid: No such file or directory; everything is as it was before.")
     assert state(place) == {path: found for path, found in before.items() if "gone" not in path}
 
 
@@ -984,15 +964,11 @@ def test_what_cannot_be_put_back_is_told(place: Path, monkeypatch: pytest.Monkey
         (place / "d/b").mkdir()
 
     before_rename(3, meddle, monkeypatch)
-    assert refusal(*entries) == (
-        f"{place}/d/b cannot be laid: Is a directory; {place}/d could not be put back (Directory not empty)."
-    )
+    assert refusal(*entries) == (f"{place}/d/b cannot be laid: Is a directory; {place}/d could not be put back (Directory not empty).")
     assert sorted(path.name for path in (place / "d").iterdir()) == ["b", "stranger"]
 
 
-def test_interrupted_at_every_step(
-    prepare: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_at_every_step(prepare: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever ends the run: everything as it was, or all of it, but for names that the next run removes."""
 
     def lasting(top: Path) -> State:
@@ -1014,9 +990,7 @@ def test_interrupted_at_every_step(
             with pytest.raises(KeyboardInterrupt):
                 run(*wanted(top), validate=validators(top))
         after = lasting(top)
-        assert after == before or {entry.path: entry.content for entry in wanted(top)} == {
-            path: found[3] for path, found in after.items()
-        }
+        assert after == before or {entry.path: entry.content for entry in wanted(top)} == {path: found[3] for path, found in after.items()}
         run(*wanted(top))
         all_is_well(top)
 
@@ -1026,9 +1000,7 @@ def test_interrupted_at_every_step(
     [("old\n", ["open"]), ("old\n", ["open", "link"]), ("new\n", ["open", "open"])],
     ids=["read", "kept", "mended"],
 )
-def test_a_file_that_is_swapped_for_a_link_leads_nowhere(
-    place: Path, content: str, moment: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_is_swapped_for_a_link_leads_nowhere(place: Path, content: str, moment: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever may write in the directory swaps the file after it was looked at: what the link leads to is left alone."""
     victim, path = place / "victim", place / "a"
     for each in (victim, path):

@@ -244,9 +244,7 @@ def test_no_name_is_ever_wider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     def act(_taken: int, _name: str, _arguments: tuple) -> None:
         for path in directory.rglob("*"):
-            seen.add(
-                (path.name if not path.name.endswith(".tmp") else path.name[:5], stat.S_IMODE(path.stat().st_mode))
-            )
+            seen.add((path.name if not path.name.endswith(".tmp") else path.name[:5], stat.S_IMODE(path.stat().st_mode)))
 
     monkeypatch.setattr(_oauth_key_files, "os", Stage(act))
     ensure_key(spec(directory), False)

@@ -82,9 +82,7 @@ class TestThumbprint:
         )
         key = rsa.RSAPublicNumbers(65537, int.from_bytes(base64.urlsafe_b64decode(n + "=="), "big")).public_key()
         assert _oauth_key_jwk.public_jwk(key) == {"e": "AQAB", "kty": "RSA", "n": n}
-        assert (
-            _oauth_key_jwk.thumbprint(_oauth_key_jwk.public_jwk(key)) == "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
-        )
+        assert _oauth_key_jwk.thumbprint(_oauth_key_jwk.public_jwk(key)) == "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
 
     def test_rfc_8037(self) -> None:
         raw = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
@@ -154,9 +152,7 @@ class TestCreate:
         assert ensure_key(spec, False).actions == ["create_key"]
         assert mode(directory) == 0o711
 
-    def test_a_key_that_appears_meanwhile_is_not_replaced(
-        self, spec: KeySpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
+    def test_a_key_that_appears_meanwhile_is_not_replaced(self, spec: KeySpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """Somebody who knows nothing of the lock lays a key there between our look and our link."""
         theirs = _oauth_key_jwk.generate_pem("EdDSA", 0)
         generate = _oauth_key_jwk.generate_pem
@@ -275,11 +271,7 @@ class TestExistingKey:
         self.refused(spec, "signing.pem holds a key that is corrupt")
 
     def test_encrypted(self, spec: KeySpec, key: Path) -> None:
-        key.write_bytes(
-            ed25519.Ed25519PrivateKey.generate().private_bytes(
-                PEM, PKCS8, serialization.BestAvailableEncryption(b"x" * 8)
-            )
-        )
+        key.write_bytes(ed25519.Ed25519PrivateKey.generate().private_bytes(PEM, PKCS8, serialization.BestAvailableEncryption(b"x" * 8)))
         self.refused(spec, "signing.pem is encrypted")
 
     def test_not_pkcs8(self, spec: KeySpec, key: Path) -> None:
@@ -325,9 +317,7 @@ class TestExistingKey:
             ("RS256", rsa.RSAPrivateKey),
         ],
     )
-    def test_halves_that_are_no_pair(
-        self, spec: KeySpec, key: Path, algorithm: str, kind: ABCMeta, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_halves_that_are_no_pair(self, spec: KeySpec, key: Path, algorithm: str, kind: ABCMeta, monkeypatch: pytest.MonkeyPatch) -> None:
         """A parser that lets such a key pass is not enough: it has to sign what its public half verifies."""
         pems = [_oauth_key_jwk.generate_pem(algorithm, 2048) for _each in range(2)]
         one, other = (serialization.load_pem_private_key(pem, None) for pem in pems)
@@ -464,9 +454,7 @@ class TestDirectories:
         os.chown(key.parent, 4242, 4242)
         self.refused(spec, "belongs to 4242, who could swap the key")
 
-    def test_a_directory_that_appears_meanwhile_is_judged(
-        self, spec: KeySpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
+    def test_a_directory_that_appears_meanwhile_is_judged(self, spec: KeySpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """Somebody lays a link there between our look and our mkdir."""
         way, calls = _oauth_key_files.missing_directories, []
 
@@ -482,9 +470,7 @@ class TestDirectories:
             ensure_key(spec, False)
         assert not (tmp_path / "keys").exists()
 
-    def test_a_directory_that_another_run_makes_meanwhile_is_used(
-        self, spec: KeySpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
+    def test_a_directory_that_another_run_makes_meanwhile_is_used(self, spec: KeySpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         way, calls = _oauth_key_files.missing_directories, []
 
         def late(directory: str, trusted: set[int]) -> list[str]:
@@ -506,9 +492,7 @@ class TestDirectories:
         (tmp_path / "etc").touch()
         self.refused(spec, "etc is not a directory")
 
-    @pytest.mark.parametrize(
-        "path", ["signing.pem", "/etc/../signing.pem", "/etc//signing.pem", "//signing.pem", "/etc/"]
-    )
+    @pytest.mark.parametrize("path", ["signing.pem", "/etc/../signing.pem", "/etc//signing.pem", "//signing.pem", "/etc/"])
     def test_path_with_a_detour(self, spec: KeySpec, path: str) -> None:
         with pytest.raises(KeyProblem, match="allowed is an absolute path without detours"):
             ensure_key(dataclasses.replace(spec, path=path), True)
@@ -519,14 +503,10 @@ class TestDirectories:
             ensure_key(dataclasses.replace(spec, **{option: "nobody-yet"}), False)
         assert list(tmp_path.iterdir()) == []
 
-    def test_check_mode_waits_for_a_run_but_not_for_another_check(
-        self, spec: KeySpec, key: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_check_mode_waits_for_a_run_but_not_for_another_check(self, spec: KeySpec, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A key has two names for a moment while it is made, which a check must not see."""
         operations = []
-        monkeypatch.setattr(
-            _oauth_key_files.fcntl, "flock", lambda _descriptor, operation: operations.append(operation)
-        )
+        monkeypatch.setattr(_oauth_key_files.fcntl, "flock", lambda _descriptor, operation: operations.append(operation))
         ensure_key(spec, True)
         ensure_key(spec, False)
         assert operations == [fcntl.LOCK_SH, fcntl.LOCK_SH, fcntl.LOCK_EX]

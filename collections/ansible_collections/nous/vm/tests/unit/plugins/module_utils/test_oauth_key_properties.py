@@ -48,9 +48,7 @@ DAYS = st.integers(0, 400)
 
 
 def pem(key) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
 def theirs(content: bytes, algorithm: str) -> OKPKey | ECKey | RSAKey:
@@ -75,9 +73,7 @@ def test_what_it_signs_is_verified_by_what_is_published(key, message: bytes) -> 
     info = ours.read_pem(pem(key), None)
     algorithms = [info.alg]
     registry = jws.JWSRegistry(algorithms=algorithms)
-    signed = jws.serialize_compact(
-        {"alg": info.alg, "kid": info.kid}, message, theirs(pem(key), info.alg), algorithms, registry=registry
-    )
+    signed = jws.serialize_compact({"alg": info.alg, "kid": info.kid}, message, theirs(pem(key), info.alg), algorithms, registry=registry)
     published = KeySet.import_key_set(json.loads(ours.render_jwks([info.jwk, {**OTHER.jwk, "exp": 1}])))
     assert jws.deserialize_compact(signed, published, algorithms, registry=registry).payload == message
 

@@ -393,9 +393,7 @@ class TestRotation:
         assert 0 <= old.entries()[1]["exp"] - now - 31 * DAY < 60
         assert "exp" not in old.entries()[0]
         assert old.finish().actions == []
-        assert outcome.facts()["published"][1]["until"] == time.strftime(
-            "%Y-%m-%dT%H:%M:%SZ", time.gmtime(old.entries()[1]["exp"])
-        )
+        assert outcome.facts()["published"][1]["until"] == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(old.entries()[1]["exp"]))
 
     def test_the_old_key_is_retired_by_a_later_one(self, old: Set) -> None:
         first = old.signs()
@@ -609,9 +607,7 @@ class TestExamine:
         from cryptography.hazmat.primitives.asymmetric import ed448
 
         made.path.write_bytes(
-            ed448.Ed448PrivateKey.generate().private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
+            ed448.Ed448PrivateKey.generate().private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         )
         with pytest.raises(KeyProblem, match="holds a key for Ed448, but one of EdDSA, ES256, RS256 was asked for"):
             examine_key(made.spec.path, None, 365)

@@ -110,9 +110,7 @@ def test_its_examples_make_sense(run, example: dict[str, Any]) -> None:
         arguments = example["nous.vm.files"]
         for entry in arguments["files"]:
             if str(entry.get("content")).startswith("{{"):
-                unit = (
-                    "[Timer]\nOnCalendar=daily\n" if ".timer" in entry["path"] else "[Service]\nExecStart=/bin/true\n"
-                )
+                unit = "[Timer]\nOnCalendar=daily\n" if ".timer" in entry["path"] else "[Service]\nExecStart=/bin/true\n"
                 entry["content"] = unit
         made = {"path": "/etc/caddy", "state": "directory"}
         rc, result, text = run(*arguments["files"], made, validate=arguments["validate"], _ansible_check_mode=True)
@@ -216,9 +214,7 @@ def test_a_secret_that_is_part_of_what_is_public_masks_nothing(run, secret: str,
 def test_a_secret_is_masked_in_what_is_on_the_disk(run, tmp_path: Path) -> None:
     """What ansible-core hides is hidden: the secret lay in a file that was public before."""
     Path(tmp_path / "b").write_text(f"x {SECRET}", encoding="utf-8")
-    _rc, result, text = run(
-        {"path": f"{tmp_path}/a", "secret_content": SECRET}, {"path": f"{tmp_path}/b", "content": ""}
-    )
+    _rc, result, text = run({"path": f"{tmp_path}/a", "secret_content": SECRET}, {"path": f"{tmp_path}/b", "content": ""})
     assert result["diff"][1]["before"] == "x ********"
     assert "hunter" not in text
 

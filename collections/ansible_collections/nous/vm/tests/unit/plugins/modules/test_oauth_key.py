@@ -245,9 +245,7 @@ class TestInfo:
         seen = info(path, jwks)
         documented = set(yaml.safe_load(oauth_key_info.RETURN))
         assert set(seen) - {"changed", "invocation", "warnings"} - ADDED_BY_ANSIBLE == documented
-        assert {name: seen[name] for name in documented - {"exists"}} == {
-            name: made[name] for name in documented - {"exists"}
-        }
+        assert {name: seen[name] for name in documented - {"exists"}} == {name: made[name] for name in documented - {"exists"}}
         assert (seen["exists"], seen["changed"]) == (True, False)
         for file, (status, content) in zip((path, jwks), before, strict=True):
             assert (file.stat().st_mtime_ns, file.stat().st_ctime_ns, file.read_bytes()) == (
