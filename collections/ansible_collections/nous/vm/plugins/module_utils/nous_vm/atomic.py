@@ -1,0 +1,62 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one way to write a file: as a whole or not at all, even if the power is cut."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def sync_directory(path: Path) -> None:
+    """Have the names in a directory outlast a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write(path: Path, content: bytes, mode: int = 0o600, owner: tuple[int, int] | None = None, mtime: float | None = None) -> None:
+    """Write a file under a name of its own and move it into place once it is on the disk.
+
+    mode: permission bits. owner: uid and gid; of this process by default. mtime: seconds since the epoch; now by default.
+    """
+    aside = path.with_name(f".{path.name}.new")
+    aside.unlink(missing_ok=True)
+    with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        if owner is not None:
+            os.fchown(file.fileno(), *owner)
+        os.fchmod(file.fileno(), mode)
+        if mtime is not None:
+            os.utime(file.fileno(), (mtime, mtime))
+        os.fsync(file.fileno())
+    aside.replace(path)
+    sync_directory(path.parent)
+
+
+def write_json(path: Path, value: object, mode: int = 0o600) -> None:
+    """Write a JSON document that people can read."""
+    write(path, (json.dumps(value, indent=4, sort_keys=True) + "\n").encode(), mode)
+
+
+def symlink(path: Path, target: str | Path) -> None:
+    """Make a symbolic link, or point the one that is there elsewhere, in one step."""
+    aside = path.with_name(f".{path.name}.new")
+    aside.unlink(missing_ok=True)
+    aside.symlink_to(target)
+    aside.replace(path)
+    sync_directory(path.parent)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return what a JSON file of ours holds, nothing if it is absent or not complete."""
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return {}

@@ -1,0 +1,31 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Is this host in its expected state? A row for each thing that is looked at.
+
+ok: as expected. warn: as expected, but a person should look. unknown: cannot be probed from here. fail: not as expected.
+--json prints {"healthy": bool, "rows": [{"part", "name", "status", "detail"}]}.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from ..cli import Result
+from ..errors import UsageError
+from ..health import document, parts, run_parts, table
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def run(_arguments: argparse.Namespace) -> Result:
+    if os.geteuid() != 0:
+        raise UsageError("only root sees enough to tell; run it with sudo")
+    found = run_parts(parts())
+    if not found:
+        raise UsageError("there is nothing to check: no role of nous.vm has run here")
+    about = document(found)
+    return Result(about, table(found, sys.stdout.isatty()), 0 if about["healthy"] else 1)

@@ -1,0 +1,75 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Notable events: each goes to the journal and to an append-only trail, in one record: what, when, which user from where, result."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import sys
+import syslog
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .foreign import printable
+from .locks import whoever
+
+FOLDER = Path("/var/log/nous-vm")
+TRAIL = FOLDER / "trail.jsonl"
+IDENTIFIER = "nous-vm"
+FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, APPEND_ONLY = 0x80086601, 0x40086602, 0x20  # ioctl_iflags(2)
+RECORD = 4000  # bytes of one record
+READ = 64 << 20  # bytes of the trail that are read back, from its end
+
+
+def record(event: str, result: str = "done", **about: Any) -> dict[str, Any]:
+    """Record an event and return the record; that it cannot be written must not end what it is about.
+
+    event: deployed, rolled back, rotated, paused, ... result: done, failed, or why. about: further fields, strings or numbers.
+    """
+    origin = os.environ.get("SSH_CONNECTION", "").split(" ")[0] or "local"
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    fields = {key: printable(value) if isinstance(value, str) else value for key, value in about.items() if value is not None}
+    entry = {"time": now, "event": event, "result": printable(result), "user": printable(whoever()), "from": printable(origin), **fields}
+    line = json.dumps(entry)[:RECORD]
+    syslog.openlog(IDENTIFIER)
+    syslog.syslog(line)
+    with contextlib.suppress(OSError):
+        _append(f"{line}\n".encode())
+    return entry
+
+
+def _append(line: bytes) -> None:
+    FOLDER.mkdir(mode=0o750, exist_ok=True)
+    descriptor = os.open(TRAIL, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+    try:
+        with contextlib.suppress(OSError):  # a file system without flags, a unit without the right: the line counts
+            _only_append(descriptor)
+        os.write(descriptor, line)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _only_append(descriptor: int) -> None:
+    flags = int.from_bytes(fcntl.ioctl(descriptor, FS_IOC_GETFLAGS, bytes(4)), sys.byteorder)
+    if not flags & APPEND_ONLY:
+        fcntl.ioctl(descriptor, FS_IOC_SETFLAGS, (flags | APPEND_ONLY).to_bytes(4, sys.byteorder))
+
+
+def history(count: int = 20) -> list[dict[str, Any]]:
+    """Return the last events, the latest last."""
+    return list(_entries())[-count:]
+
+
+def _entries() -> Iterator[dict[str, Any]]:
+    with contextlib.suppress(FileNotFoundError), TRAIL.open("rb") as trail:
+        trail.seek(max(os.fstat(trail.fileno()).st_size - READ, 0))
+        for line in trail:
+            with contextlib.suppress(ValueError):  # one that was cut short, or begins before what is read
+                yield dict(json.loads(line))

@@ -1,0 +1,83 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one way to wait for somebody: a lock file of root's that nobody else can open, a bounded wait, and who holds it since when."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import LockedError
+from .foreign import printable
+
+FOLDER = Path("/run/nous-vm")  # root's, 0700: a lock that others can open is one that others can hold
+POLL = 0.02  # seconds between two attempts
+FLOCK = "hhqqi"  # struct flock of fcntl(2) on 64-bit Linux
+
+
+def _open(name: str) -> int:
+    with contextlib.suppress(FileExistsError):
+        FOLDER.mkdir(mode=0o700)
+    return os.open(FOLDER / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def _lock(command: int, descriptor: int) -> int:
+    """Ask the kernel for the whole file, by open file description; return the kind of lock that is in the way."""
+    answer = fcntl.fcntl(descriptor, command, struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    return int(struct.unpack(FLOCK, answer)[0])
+
+
+def whoever() -> str:
+    """Return the name of the person behind this process."""
+    import getpass
+
+    try:
+        return os.environ.get("SUDO_USER") or os.getlogin()
+    except OSError:
+        return getpass.getuser()
+
+
+def holder(name: str) -> str | None:
+    """Return who holds a lock, since when and for what; None if nobody does. To ask takes nothing."""
+    try:
+        descriptor = os.open(FOLDER / f"{name}.lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        if _lock(fcntl.F_OFD_GETLK, descriptor) == fcntl.F_UNLCK:
+            return None
+        return printable(os.pread(descriptor, 500, 0)) or "somebody"
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def held(name: str, what: str, *, wait: float = 0, who: str = "") -> Iterator[int]:
+    """Hold a lock meanwhile; yield its descriptor, for a child to hold it too.
+
+    what: what it is held for. wait: seconds to wait for somebody else. who: a person's name; the one behind this process by default.
+    Raises LockedError with who holds it since when.
+    """
+    descriptor = _open(name)
+    deadline = time.monotonic() + wait
+    try:
+        while True:
+            try:
+                _lock(fcntl.F_OFD_SETLK, descriptor)
+                break
+            except (BlockingIOError, PermissionError):
+                if time.monotonic() >= deadline:
+                    raise LockedError(f"the {name} lock is held by {holder(name) or 'somebody who just let go'}") from None
+            time.sleep(POLL)
+        since = time.strftime("%H:%M:%S UTC", time.gmtime())
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{who or whoever()}, {what}, since {since}, process {os.getpid()}\n".encode(), 0)
+        yield descriptor
+    finally:
+        os.close(descriptor)

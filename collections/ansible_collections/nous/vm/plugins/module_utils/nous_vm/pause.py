@@ -1,0 +1,77 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Why the local proxy lets nobody in: a set of reasons, each with an owner. Traffic flows when the set is empty; each owner clears its own alone.
+
+A reason holds requests (they wait where they are) or rejects them (503 at once). The set lies in /run, so that nothing in it outlives a boot unseen.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .atomic import write
+from .names import RUNTIME
+
+FOLDER = RUNTIME / "pause"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why traffic is paused.
+
+    owner: who set it, and may clear it (deployment, guard, a person's name). reject: answer 503 instead of letting requests wait.
+    since, until: seconds since the epoch; until 0 is for as long as the owner leaves it. why: one sentence.
+    """
+
+    owner: str
+    why: str
+    since: float
+    reject: bool = False
+    until: float = 0.0
+
+    def __str__(self) -> str:
+        when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.since))
+        return f"{'rejected' if self.reject else 'held'} by {self.owner} since {when}: {self.why}"
+
+
+def reasons(now: float | None = None) -> list[Reason]:
+    """Return the reasons that count, the oldest first; those whose time is over do not."""
+    at = time.time() if now is None else now
+    found = []
+    for path in FOLDER.glob("[!.]*.json"):
+        try:
+            found.append(Reason(**json.loads(path.read_bytes())))
+        except (OSError, ValueError, TypeError):  # one that is being cleared, or not ours
+            continue
+    return sorted((each for each in found if not each.until or each.until > at), key=lambda each: each.since)
+
+
+def add(owner: str, why: str, *, reject: bool = False, seconds: float = 0) -> Reason:
+    """Add a reason, or replace the owner's own; have the proxy act on it afterwards."""
+    now = time.time()
+    reason = Reason(owner, why, now, reject, now + seconds if seconds else 0.0)
+    for folder in (RUNTIME, FOLDER):
+        if not folder.exists():
+            folder.mkdir(mode=0o700, exist_ok=True)
+    write(_path(owner), json.dumps(asdict(reason)).encode())
+    return reason
+
+
+def clear(owner: str) -> bool:
+    """Clear the reason of an owner; return whether there was one."""
+    try:
+        os.unlink(_path(owner))
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _path(owner: str) -> Path:
+    if not owner.replace("-", "").replace("_", "").isalnum():
+        raise ValueError(f"{owner!r} is no owner")
+    return FOLDER / f"{owner}.json"

@@ -1,0 +1,137 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one way to run a program: one deadline for all of it, and a bound for what it prints."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from .foreign import printable
+
+OUTPUT = 1 << 20  # bytes that a program may print
+BLOCK = 1 << 16
+
+
+class Completed(NamedTuple):
+    """What came of a program: its exit code (127 if it is not there, 124 if it was too late), and what it printed."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def text(self) -> str:
+        """What it printed to standard output, as text."""
+        return self.stdout.decode("utf-8", "replace")
+
+    @property
+    def complaint(self) -> str:
+        """The last line that it printed, to standard error if there is any, as it may be printed."""
+        lines = [line for line in (self.stderr.strip() or self.stdout.strip()).splitlines() if line.strip()]
+        return printable(lines[-1]) if lines else f"exit code {self.returncode} without a message"
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    timeout: float,
+    limit: int = OUTPUT,
+    stdin: bytes | IO[bytes] | None = None,
+    stdout: IO[bytes] | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: str | Path = "/",
+    merge: bool = False,
+    pass_fds: Sequence[int] = (),
+    preexec_fn: Callable[[], object] | None = None,
+    **identity: Any,
+) -> Completed:
+    """Run a program within TIMEOUT seconds in all; keep at most the last LIMIT bytes of each of its outputs. Its failures are for the caller to see.
+
+    It has a process group of its own, which is killed as a whole when the time is over. stdin: bytes, or an open file; nothing by default. stdout: an open
+    file that gets the output instead. merge: standard error goes to standard output. identity: user, group, extra_groups and umask, as subprocess has them.
+    """
+    source = stdin if stdin is not None and not isinstance(stdin, bytes) else subprocess.PIPE if stdin else subprocess.DEVNULL
+    try:
+        process = subprocess.Popen(
+            [str(each) for each in argv],
+            stdin=source,
+            stdout=subprocess.PIPE if stdout is None else stdout,
+            stderr=subprocess.STDOUT if merge else subprocess.PIPE,
+            env=None if env is None else dict(env),
+            cwd=cwd,
+            pass_fds=pass_fds,
+            start_new_session=True,
+            preexec_fn=preexec_fn,
+            **identity,
+        )
+    except FileNotFoundError:
+        return Completed(127, b"", f"{argv[0]} is not installed".encode())
+    with process:
+        try:
+            outputs = _communicate(process, stdin if isinstance(stdin, bytes) else b"", time.monotonic() + timeout, limit)
+        except TimeoutError:
+            _kill(process)
+            return Completed(124, b"", f"{argv[0]} did not end within {timeout:g} s".encode())
+        except BaseException:
+            _kill(process)
+            raise
+    return Completed(process.returncode, *outputs)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream:
+            stream.close()
+
+
+def _communicate(process: subprocess.Popen[bytes], given: bytes, deadline: float, limit: int) -> tuple[bytes, bytes]:
+    """Feed a program and read its outputs until both are closed and it ended; raise TimeoutError at the deadline."""
+    kept = {"stdout": b"", "stderr": b""}
+    with selectors.DefaultSelector() as selector:
+        for name in kept:
+            if stream := getattr(process, name):
+                selector.register(stream, selectors.EVENT_READ, name)
+        if process.stdin:
+            os.set_blocking(process.stdin.fileno(), False)
+            selector.register(process.stdin, selectors.EVENT_WRITE, "stdin")
+        while selector.get_map():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            for key, _events in selector.select(left):
+                if key.data == "stdin":
+                    given = _feed(key.fd, given)
+                    done = not given
+                else:
+                    block = os.read(key.fd, BLOCK)
+                    kept[key.data] = (kept[key.data] + block)[-limit:]
+                    done = not block
+                if done:
+                    selector.unregister(key.fileobj)
+                    key.fileobj.close()  # type: ignore[union-attr]
+    try:
+        process.wait(max(deadline - time.monotonic(), 0))
+    except subprocess.TimeoutExpired:
+        raise TimeoutError from None
+    return kept["stdout"], kept["stderr"]
+
+
+def _feed(descriptor: int, given: bytes) -> bytes:
+    """Write what fits into a pipe and return what is left; nothing is left for a program that reads no more."""
+    try:
+        return given[os.write(descriptor, given[:BLOCK]) :]
+    except BrokenPipeError:
+        return b""

@@ -1,0 +1,89 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is asked of systemd, and asked of it to do."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from .errors import NousVmError
+from .foreign import printable
+from .programs import Completed, run
+
+ANSWER = 30.0  # seconds that systemd gets to answer a question
+WORK = 120.0  # seconds that a unit gets to start or to stop, unless its own limits are longer
+
+
+def systemctl(*arguments: str, timeout: float = WORK) -> str:
+    """Run systemctl and return what it printed; its failures show in the state that is read afterwards."""
+    return run(["systemctl", *arguments], timeout=timeout).text.strip()
+
+
+def ordered(*arguments: str, timeout: float = WORK) -> None:
+    """Run systemctl, which has to succeed."""
+    done = run(["systemctl", *arguments], timeout=timeout)
+    if done.returncode:
+        raise NousVmError(f"systemctl {' '.join(arguments)} failed: {done.complaint}")
+
+
+def show(unit: str, *properties: str) -> dict[str, str]:
+    """Return properties of a unit as systemctl show prints them; none if systemd does not answer."""
+    return show_all([unit], *properties)[unit]
+
+
+def show_all(units: Iterable[str], *properties: str) -> dict[str, dict[str, str]]:
+    """Return properties of several units, by their names. Raises NousVmError if systemd answers for some of them only."""
+    names = list(units)
+    if not names:
+        return {}
+    done = run(["systemctl", "show", f"--property={','.join(properties)}", *names], timeout=ANSWER)
+    blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in done.text.strip().split("\n\n") if block]
+    if len(blocks) != len(names):
+        raise NousVmError(f"systemctl show answers for {len(blocks)} of {len(names)} units: {done.complaint}")
+    return dict(zip(names, blocks, strict=True))
+
+
+def is_active(unit: str) -> bool:
+    return systemctl("is-active", unit, timeout=ANSWER) == "active"
+
+
+def started(unit: str, name: str) -> float:
+    """Return when a unit was started, by one of its monotonic timestamps, in seconds since the epoch."""
+    return time.time() - time.monotonic() + int(show(unit, name).get(name) or 0) / 1e6
+
+
+def journal(*matches: str, lines: int = 12, since: float | None = None) -> list[str]:
+    """Return the last lines of the journal that match (--unit=..., FIELD=...), as they may be printed."""
+    begin = [] if since is None else [f"--since=@{since}"]
+    done = run(["journalctl", "--quiet", "--no-pager", "--output=cat", f"--lines={lines}", *begin, *matches], timeout=ANSWER)
+    return [printable(line) for line in done.text.splitlines()]
+
+
+def transient(
+    unit: str, properties: Iterable[str], argv: Iterable[str | Path], *, options: Iterable[str] = (), environment: Mapping[str, str] | None = None
+) -> list[str]:
+    """Return the command that runs ARGV in a unit of its own and waits for it, its standard streams passed through."""
+    about = ["--quiet", "--wait", "--pipe", "--collect", "--service-type=exec", "--expand-environment=no"]
+    settings = [f"--setenv={name}={value}" for name, value in (environment or {}).items()]
+    named = [f"--unit={unit}"] if unit else []
+    return ["systemd-run", *about, *named, *options, *settings, *(f"--property={each}" for each in properties), *map(str, argv)]
+
+
+def in_unit(unit: str, properties: Iterable[str], argv: Iterable[str | Path], *, timeout: float, **options: object) -> Completed:
+    """Run a program in a unit of its own, within TIMEOUT seconds; RuntimeMaxSec= ends it there if this process does not come to it."""
+    limits = [*properties, f"RuntimeMaxSec={timeout:g}"]
+    return run(transient(unit, limits, argv), timeout=timeout + 10, **options)  # type: ignore[arg-type]
+
+
+def version() -> int:
+    """Return the version of the systemd that is installed."""
+    return int(systemctl("--version", timeout=ANSWER).split()[1])
+
+
+def invoked_by_systemd() -> bool:
+    """Tell whether this process was started by a unit."""
+    return "INVOCATION_ID" in os.environ
