@@ -79,4 +79,4 @@ class LookupModule(LookupBase):
         try:
             return entries(terms)
         except ValueError as error:
-            raise AnsibleLookupError(f"nous.vm.package: {error}.") from error
+            raise AnsibleLookupError(f"nous.vm.package: {error}.") from None

@@ -110,6 +110,11 @@ options:
           - Name of the user who runs the command, if not the one who runs the module.
           - In check mode, this says whose absence is no failure; a program such as C(runuser) could not.
         type: str
+  byte_compile:
+    description:
+      - Directory of Python modules. Those in it and below it that lack valid byte code get it after the set was written, from C(/usr/bin/python3).
+      - Byte code is a cache. It is neither a change nor shown in check mode, and a warning says that it could not be made.
+    type: path
 seealso:
   - module: ansible.builtin.copy
   - module: ansible.builtin.template
@@ -165,6 +170,7 @@ changed_paths:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.nous.vm.plugins.module_utils._byte_code import compile_modules
 from ansible_collections.nous.vm.plugins.module_utils._files import FilesError, lay, read_entries, read_validators
 
 
@@ -223,6 +229,7 @@ def main() -> None:
                     "user": {"type": "str"},
                 },
             },
+            "byte_compile": {"type": "path"},
         },
         supports_check_mode=True,
     )
@@ -232,6 +239,9 @@ def main() -> None:
         outcome = lay(entries, validators, module.check_mode, module._diff)
     except FilesError as error:
         module.fail_json(msg=str(error))
+    modules = module.params["byte_compile"]
+    if modules and not module.check_mode and (problem := compile_modules(modules, outcome.changed_paths)):
+        outcome.warnings.append(problem)
     for warning in outcome.warnings:
         module.warn(warning)
     module.exit_json(changed=bool(outcome.changed_paths), changed_paths=outcome.changed_paths, diff=outcome.diff)

@@ -118,6 +118,21 @@ def test_its_examples_make_sense(run, example: dict[str, Any]) -> None:
         assert {entry["path"] for entry in arguments["files"]} <= set(result["changed_paths"])
 
 
+def test_modules_get_byte_code(monkeypatch: pytest.MonkeyPatch, run, tmp_path: Path) -> None:
+    """Also those that were there before; it is no change, and check mode says nothing of it."""
+    asked: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(files, "compile_modules", lambda *arguments: asked.append(arguments) or "no byte code")
+    entries = [{"path": f"{tmp_path}/a.py", "content": ""}]
+    more = {"byte_compile": str(tmp_path)}
+    run(*entries, **more, _ansible_check_mode=True)
+    run(*entries)
+    assert asked == []
+    _rc, result, text = run(*entries, **more)
+    assert (result["changed"], "no byte code" in text) == (False, True)
+    run({"path": f"{tmp_path}/a.py", "content": "A = 1\n"}, **more)
+    assert asked == [(str(tmp_path), []), (str(tmp_path), [f"{tmp_path}/a.py"])]
+
+
 @pytest.mark.parametrize(
     ("entry", "sentence"),
     [
