@@ -7,28 +7,25 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import grp
 import os
 import pwd
 import stat
-import sys
 import tempfile
 import typing as t
 from dataclasses import dataclass
+from pathlib import Path
 
-# ioctl_iflags(2); the numbers of x86, Arm, RISC-V and s390.
-FS_IOC_GETFLAGS = 0x80086601
-FS_IOC_SETFLAGS = 0x40086602
-FS_APPEND_FL = 0x20
+from .nous_vm import inodes, processes
+from .nous_vm.errors import NousVmError
 
 
-class AppendOnlyError(Exception):
+class AppendOnlyError(NousVmError):
     """One sentence for the person who wrote the task."""
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Desired:
     """How a directory, or an append-only file, is to be."""
 
     path: str
@@ -42,15 +39,15 @@ State = dict[str, t.Any]
 ABSENT: State = {"state": "absent"}
 
 
-def wanted_state(wanted: Wanted) -> State:
-    """Return the state that is asked for, as the diff shows it."""
+def desired_state(desired: Desired) -> State:
+    """Return the desired state, as the diff shows it."""
     state: State = {
-        "state": "directory" if wanted.directory else "file",
-        "owner": wanted.owner,
-        "group": wanted.group,
-        "mode": f"{wanted.mode:04o}",
+        "state": "directory" if desired.directory else "file",
+        "owner": desired.owner,
+        "group": desired.group,
+        "mode": f"{desired.mode:04o}",
     }
-    return state if wanted.directory else state | {"append_only": True}
+    return state if desired.directory else state | {"append_only": True}
 
 
 def user_name(uid: int) -> str:
@@ -69,63 +66,55 @@ def group_name(gid: int) -> str:
         return str(gid)
 
 
-def identifiers(wanted: Wanted) -> tuple[int, int]:
+def identifiers(desired: Desired) -> tuple[int, int]:
     """Return the numbers of owner and group."""
     try:
-        return pwd.getpwnam(wanted.owner).pw_uid, grp.getgrnam(wanted.group).gr_gid
+        return pwd.getpwnam(desired.owner).pw_uid, grp.getgrnam(desired.group).gr_gid
     except KeyError as error:
-        raise AppendOnlyError(f"{wanted.path} cannot be given to {wanted.owner}:{wanted.group}: {error.args[0]}.") from None
+        raise AppendOnlyError(f"{desired.path} cannot be given to {desired.owner}:{desired.group}: {error.args[0]}.") from None
 
 
 def is_append_only(descriptor: int) -> bool:
     """Tell whether the file has the append-only flag; a file system without flags has none."""
-    try:
-        flags = fcntl.ioctl(descriptor, FS_IOC_GETFLAGS, bytes(4))
-    except OSError as error:
-        if error.errno in (errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
-            return False
-        raise
-    return bool(int.from_bytes(flags, sys.byteorder) & FS_APPEND_FL)
+    return bool(inodes.flags(descriptor) & inodes.APPEND_ONLY)
 
 
 def set_append_only(descriptor: int, on: bool) -> None:
     """Set or lift the append-only flag and leave the others as they are."""
-    flags = int.from_bytes(fcntl.ioctl(descriptor, FS_IOC_GETFLAGS, bytes(4)), sys.byteorder)
-    flags = flags | FS_APPEND_FL if on else flags & ~FS_APPEND_FL
-    fcntl.ioctl(descriptor, FS_IOC_SETFLAGS, flags.to_bytes(4, sys.byteorder))
+    inodes.change(descriptor, on=inodes.APPEND_ONLY if on else 0, off=0 if on else inodes.APPEND_ONLY)
 
 
-def open_checked(wanted: Wanted) -> int:
-    """Open what is there, but nothing that leads elsewhere: whoever owned the directory before may have laid a trap."""
-    kind = os.O_DIRECTORY if wanted.directory else os.O_NONBLOCK
+def open_checked(desired: Desired) -> int:
+    """Open what is there, but nothing that leads elsewhere: whoever owned the directory before may have left a trap."""
+    kind = os.O_DIRECTORY if desired.directory else os.O_NONBLOCK
     try:
-        descriptor = os.open(wanted.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | kind)
+        descriptor = os.open(desired.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | kind)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
-            raise AppendOnlyError(f"{wanted.path} is not a {wanted_state(wanted)['state']}.") from None
+            raise AppendOnlyError(f"{desired.path} is not a {desired_state(desired)['state']}.") from None
         raise
     found = os.fstat(descriptor)
-    if not wanted.directory and not (stat.S_ISREG(found.st_mode) and found.st_nlink == 1):
+    if not desired.directory and not (stat.S_ISREG(found.st_mode) and found.st_nlink == 1):
         os.close(descriptor)
-        raise AppendOnlyError(f"{wanted.path} is not a regular file with one name.")
+        raise AppendOnlyError(f"{desired.path} is not a regular file with one name.")
     return descriptor
 
 
-def look(wanted: Wanted) -> State:
-    """Return the state that is found, as the diff shows it."""
+def actual_state(desired: Desired) -> State:
+    """Return the actual state, as the diff shows it."""
     try:
-        descriptor = open_checked(wanted)
+        descriptor = open_checked(desired)
     except FileNotFoundError:
         return ABSENT
     try:
         found = os.fstat(descriptor)
         state: State = {
-            "state": "directory" if wanted.directory else "file",
+            "state": "directory" if desired.directory else "file",
             "owner": user_name(found.st_uid),
             "group": group_name(found.st_gid),
             "mode": f"{stat.S_IMODE(found.st_mode):04o}",
         }
-        return state if wanted.directory else state | {"append_only": is_append_only(descriptor)}
+        return state if desired.directory else state | {"append_only": is_append_only(descriptor)}
     finally:
         os.close(descriptor)
 
@@ -144,7 +133,7 @@ def file_system(path: str, mountinfo: t.Iterable[str]) -> str:
 
 
 def probe(directory: str) -> None:
-    """Refuse a file system that does not take the append-only flag, or takes it and does not mean it.
+    """Reject a file system that does not take the append-only flag, or takes it and does not mean it.
 
     The file for it has no name where the file system can do that, so that nothing is left behind, whatever happens.
     """
@@ -182,98 +171,75 @@ def probe(directory: str) -> None:
         )
 
 
-def processes() -> list[str]:
-    """Return the number of every process."""
-    return [pid for pid in os.listdir("/proc") if pid.isdigit()]
+def writers(path: str, appending: bool) -> str:
+    """Return who holds a file open for writing: those that could overwrite it, or those that append to it too."""
+    return ", ".join(str(each) for each in processes.writers(Path(path)) if appending or not each.appends)
 
 
-def writers(path: str, appending: bool) -> list[str]:
-    """Return the processes that hold a file open for writing, with O_APPEND or without, as "NAME (pid N)"."""
-    wanted = os.stat(path)
-    found = []
-    for pid in processes():
-        try:
-            for number in os.listdir(f"/proc/{pid}/fd"):
-                if not os.path.samestat(os.stat(f"/proc/{pid}/fd/{number}"), wanted):
-                    continue
-                with open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii") as info:
-                    opened = int(info.read().split("flags:")[1].split()[0], 8)
-                if opened & os.O_ACCMODE != os.O_RDONLY and (appending or not opened & os.O_APPEND):
-                    with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as comm:
-                        found.append(f"{comm.read().strip()} (pid {pid})")
-                    break
-        except (FileNotFoundError, ProcessLookupError):  # closed or ended in the meantime
-            continue
-        except PermissionError:
-            raise AppendOnlyError(f"{path} cannot be made append-only: what process {pid} holds open cannot be seen, CAP_SYS_PTRACE is missing.") from None
-    return found
-
-
-def refuse_busy(wanted: Wanted, before: State) -> None:
-    """Refuse what a process that holds the file open would spoil.
+def reject_busy(desired: Desired, before: State) -> None:
+    """Reject what a process that holds the file open would spoil.
 
     A change of owner or mode needs a window without the flag. What was opened without O_APPEND before the flag is set can
     overwrite the file ever after.
     """
-    after = wanted_state(wanted)
-    if wanted.directory or before == ABSENT:
+    after = desired_state(desired)
+    if desired.directory or before == ABSENT:
         return
-    busy = writers(wanted.path, appending=before["append_only"])
+    busy = writers(desired.path, appending=before["append_only"])
     if busy and not before["append_only"]:
         raise AppendOnlyError(
-            f"{wanted.path} is held open for writing, without O_APPEND, by {', '.join(busy)}, which could overwrite it ever after: "
-            "stop that first and run again."
+            f"{desired.path} is held open for writing, without O_APPEND, by {busy}, which could overwrite it ever after: stop that first and run again."
         )
     if busy:
         raise AppendOnlyError(
-            f"{wanted.path} is append-only with {before['owner']}:{before['group']} {before['mode']} instead of "
+            f"{desired.path} is append-only with {before['owner']}:{before['group']} {before['mode']} instead of "
             f"{after['owner']}:{after['group']} {after['mode']}, which cannot be mended while it is held open for writing by "
-            f"{', '.join(busy)}: stop that first and run again."
+            f"{busy}: stop that first and run again."
         )
 
 
-def apply(wanted: Wanted, before: State) -> None:
-    """Make it so."""
-    uid, gid = identifiers(wanted)
-    if before == ABSENT and wanted.directory:
-        os.makedirs(os.path.dirname(wanted.path), exist_ok=True)
-        os.mkdir(wanted.path, 0o700)
+def apply(desired: Desired, before: State) -> None:
+    """Make a directory or a file as desired."""
+    uid, gid = identifiers(desired)
+    if before == ABSENT and desired.directory:
+        os.makedirs(os.path.dirname(desired.path), exist_ok=True)
+        os.mkdir(desired.path, 0o700)
     elif before == ABSENT:
-        os.close(os.open(wanted.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-    descriptor = open_checked(wanted)
+        os.close(os.open(desired.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    descriptor = open_checked(desired)
     try:
         found = os.fstat(descriptor)
-        if (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) != (uid, gid, wanted.mode):
-            if not wanted.directory and is_append_only(descriptor):
+        if (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) != (uid, gid, desired.mode):
+            if not desired.directory and is_append_only(descriptor):
                 set_append_only(descriptor, False)
             os.fchown(descriptor, uid, gid)
-            os.fchmod(descriptor, wanted.mode)
+            os.fchmod(descriptor, desired.mode)
         os.fsync(descriptor)
     finally:
         try:
-            if not wanted.directory:
+            if not desired.directory:
                 set_append_only(descriptor, True)
         finally:
             os.close(descriptor)
 
 
-def ensure(directory: Wanted, files: list[Wanted], check_mode: bool) -> list[tuple[str, State, State]]:
-    """Make the directory and the files as wanted.
+def ensure(directory: Desired, files: list[Desired], check_mode: bool) -> list[tuple[str, State, State]]:
+    """Make the directory and the files as desired.
 
     Returns path, state before and state after of everything that had to change; in check mode, would have to.
     Raises AppendOnlyError before anything is changed, if it can be known before.
     """
     everything = [directory, *files]  # the directory first: who can write in it can swap what is in it
-    states = [(wanted, look(wanted)) for wanted in everything]
-    changes = [(wanted, before) for wanted, before in states if before != wanted_state(wanted)]
-    for wanted, before in changes:
-        refuse_busy(wanted, before)
+    states = [(desired, actual_state(desired)) for desired in everything]
+    changes = [(desired, before) for desired, before in states if before != desired_state(desired)]
+    for desired, before in changes:
+        reject_busy(desired, before)
     if not check_mode:
-        for wanted in everything:
-            identifiers(wanted)
-    if any(not wanted.directory and not before.get("append_only") for wanted, before in changes):
+        for desired in everything:
+            identifiers(desired)
+    if any(not desired.directory and not before.get("append_only") for desired, before in changes):
         probe(directory.path)
     if not check_mode:
-        for wanted, before in changes:
-            apply(wanted, before)
-    return [(wanted.path, before, wanted_state(wanted)) for wanted, before in changes]
+        for desired, before in changes:
+            apply(desired, before)
+    return [(desired.path, before, desired_state(desired)) for desired, before in changes]

@@ -14,13 +14,13 @@ author:
 description:
   - Makes sure that a directory and a list of files in it exist with owner, group and mode, and that the files have the
     append-only flag (C(chattr +a), ioctl_iflags(2)), all in one execution. A file that exists keeps its content.
-  - Before anything is made, the file system is asked, by trying it out, whether it takes the flag; one that does not
-    is refused with its name. Files that have the flag already are proof enough.
+  - Before anything is made, it is tried whether the file system takes the flag; one that does not
+    is rejected with its name. Files that have the flag already are proof enough.
   - Owner and mode of a file cannot be changed while it has the flag. The module lifts the flag for that moment, but
     only if no process holds the file open for writing; otherwise it fails and names the processes. So it does where a
     file without the flag is held open for writing but not for appending, because that process could overwrite the file
     ever after.
-  - A path that is a symbolic link, or a file that has a second name, is refused.
+  - A path that is a symbolic link, or a file that has a second name, is rejected.
 attributes:
   check_mode:
     support: full
@@ -95,7 +95,8 @@ import os
 import re
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.nous.vm.plugins.module_utils._append_only import AppendOnlyError, Wanted, ensure
+from ansible_collections.nous.vm.plugins.module_utils._append_only import Desired, ensure
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import NousVmError
 
 
 def main() -> None:
@@ -121,11 +122,11 @@ def main() -> None:
             module.fail_json(msg=f'files has "{name}"; allowed is the name of a file in {given["path"]}, for example audit.jsonl.')
 
     owner, group = given["owner"], given["group"]
-    directory = Wanted(given["path"], owner, group, int(given["directory_mode"], 8), directory=True)
-    files = [Wanted(os.path.join(given["path"], name), owner, group, int(given["mode"], 8)) for name in given["files"]]
+    directory = Desired(given["path"], owner, group, int(given["directory_mode"], 8), directory=True)
+    files = [Desired(os.path.join(given["path"], name), owner, group, int(given["mode"], 8)) for name in given["files"]]
     try:
         changes = ensure(directory, files, module.check_mode)
-    except AppendOnlyError as error:
+    except NousVmError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"{error.filename or given['path']}: {error.strerror}.")

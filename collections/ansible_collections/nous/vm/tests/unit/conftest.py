@@ -9,6 +9,7 @@ import os
 
 import pytest
 from ansible.module_utils.common import warnings
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm import processes
 
 # A module on a host has no controller's settings beside it; here a test of a filter brings them in, and with them a check that hosts do not make.
 os.environ["ANSIBLE_MODULE_STRICT_UTF8_RESPONSE"] = "false"
@@ -18,3 +19,21 @@ os.environ["ANSIBLE_MODULE_STRICT_UTF8_RESPONSE"] = "false"
 def no_warnings_of_other_tests() -> None:
     """A module runs in a process of its own, and here in one with all others: what they warned of is not its own."""
     warnings._global_warnings.clear()
+
+
+def may_be_seen(pid: int) -> bool:
+    """Tell whether root may look into a process: in a container it may not always."""
+    try:
+        os.readlink(f"/proc/{pid}/cwd")
+    except PermissionError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+@pytest.fixture
+def visible_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the processes of this machine, those are there that root may look into."""
+    everybody = processes.pids
+    monkeypatch.setattr(processes, "pids", lambda: list(filter(may_be_seen, everybody())))

@@ -6,23 +6,21 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import sys
 import syslog
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from . import inodes
 from .foreign import printable
 from .locks import whoever
 
 FOLDER = Path("/var/log/nous-vm")
 TRAIL = FOLDER / "trail.jsonl"
 IDENTIFIER = "nous-vm"
-FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, APPEND_ONLY = 0x80086601, 0x40086602, 0x20  # ioctl_iflags(2)
 RECORD = 4000  # bytes of one record
 READ = 64 << 20  # bytes of the trail that are read back, from its end
 
@@ -49,17 +47,11 @@ def _append(line: bytes) -> None:
     descriptor = os.open(TRAIL, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
     try:
         with contextlib.suppress(OSError):  # a file system without flags, a unit without the right: the line counts
-            _only_append(descriptor)
+            inodes.change(descriptor, on=inodes.APPEND_ONLY)
         os.write(descriptor, line)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _only_append(descriptor: int) -> None:
-    flags = int.from_bytes(fcntl.ioctl(descriptor, FS_IOC_GETFLAGS, bytes(4)), sys.byteorder)
-    if not flags & APPEND_ONLY:
-        fcntl.ioctl(descriptor, FS_IOC_SETFLAGS, (flags | APPEND_ONLY).to_bytes(4, sys.byteorder))
 
 
 def history(count: int = 20) -> list[dict[str, Any]]:

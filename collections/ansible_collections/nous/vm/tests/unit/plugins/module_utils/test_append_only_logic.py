@@ -17,26 +17,18 @@ from typing import Any
 
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils import _append_only
-from ansible_collections.nous.vm.plugins.module_utils._append_only import AppendOnlyError, Wanted, ensure
+from ansible_collections.nous.vm.plugins.module_utils._append_only import Desired, ensure
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm import processes
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import NousVmError
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may set inode flags")
 
 
-def may_be_seen(pid: str) -> bool:
-    """Tell whether root may look into a process: in a container it may not always."""
-    try:
-        os.readlink(f"/proc/{pid}/cwd")
-    except PermissionError:
-        return False
-    except OSError:
-        pass
-    return True
-
-
 @pytest.fixture(autouse=True)
-def seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    everybody = _append_only.processes
-    monkeypatch.setattr(_append_only, "processes", lambda: list(filter(may_be_seen, everybody())))
+def visible(monkeypatch: pytest.MonkeyPatch, visible_processes: None) -> None:
+    """This process is among those that are looked at, as if it were another."""
+    others = processes.pids
+    monkeypatch.setattr(processes, "pids", lambda: [os.getpid(), *others()])
 
 
 @pytest.fixture
@@ -46,16 +38,16 @@ def place(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["chattr", "-R", "-f", "-a", str(tmp_path)], check=False)
 
 
-def directory(place: Path, mode: int = 0o750, **more: Any) -> Wanted:
-    return Wanted(str(place / "logs"), more.get("owner", "root"), more.get("group", "root"), mode, directory=True)
+def directory(place: Path, mode: int = 0o750, **more: Any) -> Desired:
+    return Desired(str(place / "logs"), more.get("owner", "root"), more.get("group", "root"), mode, directory=True)
 
 
-def log(place: Path, name: str = "a.log", mode: int = 0o660, **more: Any) -> Wanted:
-    return Wanted(str(place / "logs" / name), more.get("owner", "root"), more.get("group", "root"), mode)
+def log(place: Path, name: str = "a.log", mode: int = 0o660, **more: Any) -> Desired:
+    return Desired(str(place / "logs" / name), more.get("owner", "root"), more.get("group", "root"), mode)
 
 
-def refusal(place: Path, *files: Wanted, top: Wanted | None = None, check: bool = False) -> str:
-    with pytest.raises(AppendOnlyError) as caught:
+def rejection(place: Path, *files: Desired, top: Desired | None = None, check: bool = False) -> str:
+    with pytest.raises(NousVmError) as caught:
         ensure(top or directory(place), list(files), check)
     return str(caught.value)
 
@@ -100,7 +92,7 @@ class TestRealFlags:
                 attempt()
 
     def test_parents_are_made(self, place: Path) -> None:
-        top = Wanted(str(place / "x/y/logs"), "root", "root", 0o750, directory=True)
+        top = Desired(str(place / "x/y/logs"), "root", "root", 0o750, directory=True)
         ensure(top, [], False)
         assert (place / "x/y/logs").is_dir()
 
@@ -132,10 +124,10 @@ class TestRealFlags:
     def test_the_flag_is_back_when_mending_fails(self, place: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
         ensure(directory(place), [log(place)], False)
 
-        def refuse(*_arguments: int) -> None:
+        def failing(*_arguments: int) -> None:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-        monkeypatch.setattr(os, call, refuse)
+        monkeypatch.setattr(os, call, failing)
         with pytest.raises(OSError, match="Input/output error"):
             ensure(directory(place), [log(place, mode=0o640)], False)
         assert "a" in attributes(log(place).path)
@@ -153,7 +145,7 @@ class TestRealFlags:
         ensure(directory(place), [log(place)], False)
         descriptor = os.open(log(place).path, flags)
         try:
-            said = refusal(place, log(place, mode=0o600), check=check)
+            said = rejection(place, log(place, mode=0o600), check=check)
         finally:
             os.close(descriptor)
         assert "is append-only with root:root 0660 instead of root:root 0600" in said
@@ -166,7 +158,7 @@ class TestRealFlags:
         (place / "logs").mkdir()
         descriptor = os.open(log(place).path, flags | os.O_CREAT)
         try:
-            assert f"without O_APPEND, by {Path('/proc/self/comm').read_text().strip()} (pid {os.getpid()})" in refusal(place, log(place))
+            assert f"without O_APPEND, by {Path('/proc/self/comm').read_text().strip()} (pid {os.getpid()})" in rejection(place, log(place))
         finally:
             os.close(descriptor)
         assert "a" not in attributes(log(place).path)
@@ -181,7 +173,7 @@ class TestRealFlags:
             os.close(descriptor)
         assert "a" in attributes(log(place).path)
 
-    def test_a_process_that_cannot_be_seen_is_said(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_process_that_cannot_be_seen_is_reported(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (place / "logs").mkdir()
         Path(log(place).path).touch()
         listdir = os.listdir
@@ -191,44 +183,44 @@ class TestRealFlags:
                 raise PermissionError(errno.EACCES, "Permission denied", path)
             return listdir(path)
 
-        monkeypatch.setattr(_append_only, "processes", lambda: ["1"])
+        monkeypatch.setattr(processes, "pids", lambda: [1])
         monkeypatch.setattr(os, "listdir", hidden)
-        assert "what process 1 holds open cannot be seen, CAP_SYS_PTRACE is missing" in refusal(place, log(place))
+        assert "what process 1 holds open cannot be seen: CAP_SYS_PTRACE is missing" in rejection(place, log(place))
 
     def test_a_process_that_ends_meanwhile_is_no_error(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (place / "logs").mkdir()
         Path(log(place).path).touch()
         child = subprocess.Popen(["true"])
         child.wait()
-        monkeypatch.setattr(_append_only, "processes", lambda: [str(child.pid)])
+        monkeypatch.setattr(processes, "pids", lambda: [child.pid])
         ensure(directory(place), [log(place)], False)
 
     @pytest.mark.parametrize("check", [True, False])
-    def test_a_trap_is_refused(self, place: Path, check: bool) -> None:
+    def test_a_trap_is_rejected(self, place: Path, check: bool) -> None:
         (place / "logs").mkdir()
         (place / "elsewhere").write_text("precious")
         os.symlink(place / "elsewhere", place / "logs/link")
         os.link(place / "elsewhere", place / "logs/second")
         os.mkfifo(place / "logs/fifo")
         os.mkdir(place / "logs/folder")
-        assert "link is not a file." in refusal(place, log(place, "link"), check=check)
+        assert "link is not a file." in rejection(place, log(place, "link"), check=check)
         for name in ("second", "fifo", "folder"):
-            assert f"{name} is not a regular file with one name." in refusal(place, log(place, name), check=check)
+            assert f"{name} is not a regular file with one name." in rejection(place, log(place, name), check=check)
         assert attributes(place / "elsewhere").count("a") == 0
 
-    def test_a_directory_that_is_a_link_or_a_file_is_refused(self, place: Path) -> None:
+    def test_a_directory_that_is_a_link_or_a_file_is_rejected(self, place: Path) -> None:
         (place / "real").mkdir()
         os.symlink(place / "real", place / "logs")
-        assert "logs is not a directory." in refusal(place)
+        assert "logs is not a directory." in rejection(place)
         os.unlink(place / "logs")
         (place / "logs").write_text("")
-        assert "logs is not a directory." in refusal(place)
+        assert "logs is not a directory." in rejection(place)
 
     def test_who_does_not_exist_is_named(self, place: Path) -> None:
         top = directory(place, owner="nobody-of-that-name")
-        assert "cannot be given to nobody-of-that-name:root" in refusal(place, top=top)
+        assert "cannot be given to nobody-of-that-name:root" in rejection(place, top=top)
         assert list(place.iterdir()) == []
-        assert "no-such-group" in refusal(place, log(place, group="no-such-group"))
+        assert "no-such-group" in rejection(place, log(place, group="no-such-group"))
         assert list(place.iterdir()) == []
 
     def test_on_a_bare_host_the_group_may_be_absent_in_check_mode(self, place: Path) -> None:
@@ -265,7 +257,7 @@ class TestRealFlags:
 
 
 @as_root
-class TestTheFileSystemIsAsked:
+class TestTheFileSystemIsProbed:
     @pytest.fixture
     def ramfs(self, place: Path) -> Iterator[Path]:
         mount = place / "ramfs"
@@ -276,11 +268,11 @@ class TestTheFileSystemIsAsked:
 
     @pytest.mark.parametrize("check", [True, False])
     @pytest.mark.parametrize("there", [True, False])
-    def test_one_without_flags_is_refused_by_name(self, ramfs: Path, there: bool, check: bool) -> None:
+    def test_one_without_flags_is_rejected_by_name(self, ramfs: Path, there: bool, check: bool) -> None:
         if there:
             (ramfs / "logs").mkdir()
             Path(log(ramfs).path).touch()
-        said = refusal(ramfs, log(ramfs), check=check)
+        said = rejection(ramfs, log(ramfs), check=check)
         assert said.startswith(f"{ramfs}/logs would lie on ramfs (at {ramfs}")
         assert "files cannot be made append-only (setting it: Inappropriate ioctl for device)" in said
         assert "for example ext4 or xfs" in said
@@ -288,14 +280,14 @@ class TestTheFileSystemIsAsked:
 
     def test_one_that_takes_the_flag_and_does_not_mean_it(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(_append_only, "set_append_only", lambda *_arguments: None)
-        assert "the flag is taken, but the file can still be overwritten" in refusal(place, log(place))
+        assert "the flag is taken, but the file can still be overwritten" in rejection(place, log(place))
 
-    def test_a_missing_capability_is_said(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def refuse(_descriptor: int, _on: bool) -> None:
+    def test_a_missing_capability_is_reported(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def failing(_descriptor: int, _on: bool) -> None:
             raise PermissionError(errno.EPERM, "Operation not permitted")
 
-        monkeypatch.setattr(_append_only, "set_append_only", refuse)
-        assert "Operation not permitted, CAP_LINUX_IMMUTABLE is missing" in refusal(place, log(place))
+        monkeypatch.setattr(_append_only, "set_append_only", failing)
+        assert "Operation not permitted, CAP_LINUX_IMMUTABLE is missing" in rejection(place, log(place))
 
     def test_nothing_is_left_where_a_file_needs_a_name(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         real = os.open
@@ -344,8 +336,3 @@ def test_a_file_system_is_named(path: str, kind: str) -> None:
 
 def test_without_mounts_it_is_unknown() -> None:
     assert _append_only.file_system("/", []) == "an unknown file system"
-
-
-def test_everybody_is_looked_at() -> None:
-    assert str(os.getpid()) in _append_only.processes()
-    assert all(map(str.isdigit, _append_only.processes()))

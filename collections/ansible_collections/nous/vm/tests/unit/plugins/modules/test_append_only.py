@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,11 @@ from ansible_collections.nous.vm.plugins.modules import append_only
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may set inode flags")
 
 
+Run = Callable[..., tuple[int, dict[str, Any]]]
+
+
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]):
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Run the module; return its exit code and what it printed."""
 
     def _run(**arguments: Any) -> tuple[int, dict[str, Any]]:
@@ -40,7 +43,7 @@ def logs(tmp_path: Path) -> Iterator[Path]:
 
 
 @as_root
-def test_made_once(run, logs: Path) -> None:
+def test_made_once(run: Run, logs: Path) -> None:
     arguments = {"path": str(logs), "files": ["a", "b"]}
     paths = [str(logs), str(logs / "a"), str(logs / "b")]
     rc, foretold = run(**arguments, _ansible_check_mode=True)
@@ -67,7 +70,7 @@ def test_made_once(run, logs: Path) -> None:
         ({"files": [".."]}, 'files has ".."; allowed'),
     ],
 )
-def test_bad_input_is_refused_in_one_sentence(run, wrong: dict[str, Any], sentence: str) -> None:
+def test_bad_input_is_rejected_in_one_sentence(run: Run, wrong: dict[str, Any], sentence: str) -> None:
     rc, result = run(**{"path": "/nowhere/logs", "files": ["a"], **wrong})
     assert (rc, result["failed"]) == (1, True)
     assert result["msg"].startswith(sentence)
@@ -75,20 +78,20 @@ def test_bad_input_is_refused_in_one_sentence(run, wrong: dict[str, Any], senten
 
 
 @as_root
-def test_a_refusal_is_one_sentence(run, logs: Path) -> None:
+def test_a_rejection_is_one_sentence(run: Run, logs: Path) -> None:
     rc, result = run(path=str(logs), files=["a"], group="no-such-group")
     assert rc == 1
     assert result["msg"] == f"{logs} cannot be given to root:no-such-group: getgrnam(): name not found: 'no-such-group'."
 
 
-def test_an_error_of_the_system_names_the_file(run, tmp_path: Path) -> None:
+def test_an_error_of_the_system_names_the_file(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     rc, result = run(path=str(tmp_path / "file" / "logs"), files=["a"])
     assert rc == 1
     assert result["msg"] == f"{tmp_path}/file/logs is not a directory."
 
 
-def test_a_call_that_fails_is_told_with_its_file(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_fails_is_reported_with_its_file(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_arguments: Any) -> None:
         raise OSError(28, "No space left on device", "/some/file")
 
