@@ -19,7 +19,7 @@ sys.path.insert(0, str(HERE))
 from conftest import LOG, NAME, ROTATE, TOOLS, WRITER, Host, play, service  # noqa: E402
 from forms import PLATFORMS  # noqa: E402
 
-METHODS = ["copytruncate", "freeze, copy the whole, truncate", "nous-vm-seal"]
+METHODS = ["copytruncate", "freeze, copy the whole, truncate", "nous-vm audit rotate"]
 COLOURS = ["#b3261e", "#8a6d00", "#1b6e3c"]
 WIDTH, HEIGHT, LEFT, SPAN = 720, 110, 60, (-0.25, 1.0)
 
@@ -45,9 +45,9 @@ def picture(results: dict[str, dict[str, Any]], megabytes: int) -> str:
     ]
     for number, (name, colour) in enumerate(zip(METHODS, COLOURS, strict=True)):
         result = results[name]
-        said = f"{name}: longest wait {result['pause']:.0f} ms, {result['lost']} of {result['written']} lines lost"
+        title = f"{name}: longest wait {result['pause']:.0f} ms, {result['lost']} of {result['written']} lines lost"
         out += [
-            f'<g transform="translate(0 {number * HEIGHT})"><text x="{LEFT}" y="14">{said}</text>',
+            f'<g transform="translate(0 {number * HEIGHT})"><text x="{LEFT}" y="14">{title}</text>',
             f'<text x="{LEFT - 6}" y="28" text-anchor="end">{top:.0f} ms</text>',
             f'<path d="M{LEFT} 20v{HEIGHT - 40}H{WIDTH - 10}M{zero:.1f} 20v{HEIGHT - 40}" fill="none" stroke="#bbb"/>',
             f'<path d="{bars(result["series"], top)}" stroke="{colour}" stroke-width="2"/></g>',
@@ -93,9 +93,9 @@ def main() -> int:
         middle = sizes[len(sizes) // 2]
         given.picture.write_text(picture(results[middle], middle), encoding="utf-8")
     largest = results[sizes[-1]]
-    lost = sum(results[size]["nous-vm-seal"]["lost"] for size in sizes)
-    share = largest["nous-vm-seal"]["pause"] / largest["freeze, copy the whole, truncate"]["pause"]
-    print(f"\nAt {sizes[-1]} MB the wait is {share:.0%} of that of freezing for the whole copy; lost by nous-vm-seal: {lost}.")
+    lost = sum(results[size]["nous-vm audit rotate"]["lost"] for size in sizes)
+    share = largest["nous-vm audit rotate"]["pause"] / largest["freeze, copy the whole, truncate"]["pause"]
+    print(f"\nAt {sizes[-1]} MB the wait is {share:.0%} of that of freezing for the whole copy; lost by nous-vm audit rotate: {lost}.")
     return 1 if lost or (sizes[-1] >= 1000 and share > 0.1) else 0
 
 

@@ -64,7 +64,7 @@ def whole_copy_frozen() -> None:
     run("systemctl", "thaw", WRITER)
 
 
-METHODS = {"copytruncate": copytruncate, "freeze, copy the whole, truncate": whole_copy_frozen, "nous-vm-seal": ours}
+METHODS = {"copytruncate": copytruncate, "freeze, copy the whole, truncate": whole_copy_frozen, "nous-vm audit rotate": ours}
 
 
 def lines(path: Path) -> int:
@@ -73,7 +73,8 @@ def lines(path: Path) -> int:
 
 
 def measure(method: str, megabytes: int) -> dict[str, object]:
-    subprocess.run(f"systemctl stop {WRITER}; cd {DIRECTORY} && chattr -f -i -a *.jsonl*; rm -rf *.jsonl.* .segment; : > {LOG}", shell=True, check=False)
+    script = f"systemctl stop {WRITER}; cd {DIRECTORY} && chattr -f -i -a *.jsonl*; rm -rf *.jsonl.* .segment; : > {LOG}"
+    subprocess.run(["sh", "-c", script], check=False)
     line = b"x" * 999 + b"\n"
     with open(LOG, "ab") as file:
         for _number in range(megabytes):

@@ -1,4 +1,4 @@
-"""What the rotation tests stand on: the seal program as a module, and hosts with systemd that the role is applied to.
+"""What the rotation tests stand on: hosts with systemd that the role is applied to.
 
 The short form runs on every platform in NOUS_VM_TEST_PLATFORMS; NOUS_VM_ROTATION=full runs all of it.
 """
@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,6 @@ from forms import PLATFORMS
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
-PROGRAM = REPOSITORY / "collections/ansible_collections/nous/vm/roles/audit_logrotate/files/nous-vm-seal"
 FULL = os.environ.get("NOUS_VM_ROTATION") == "full"
 LOOP = ["--device-cgroup-rule", "b 7:* rwm", "--device-cgroup-rule", "c 10:237 rwm"]  # devices for a small disk
 NAME = "rotation-test"
@@ -31,34 +29,6 @@ WRITER, OTHER = f"{NAME}-writer.service", f"{NAME}-other.service"
 TRACED = f"/etc/systemd/system/{ROTATE}.d/traced.conf"
 TOOLS = f"/usr/local/lib/{NAME}"
 KEEP = 400
-
-
-def load_seal() -> types.ModuleType:
-    """Run the program's text as a module; an import would leave byte code beside it."""
-    module = types.ModuleType("nous_vm_seal")
-    sys.modules[module.__name__] = module  # dataclasses look their module up
-    exec(compile(PROGRAM.read_text(encoding="utf-8"), PROGRAM, "exec"), module.__dict__)
-    return module
-
-
-def may_be_seen(pid: str) -> bool:
-    """Tell whether root may look into a process: in a container it may not always."""
-    try:
-        os.readlink(f"/proc/{pid}/cwd")
-    except PermissionError:
-        return False
-    except OSError:
-        pass
-    return True
-
-
-@pytest.fixture
-def seal() -> types.ModuleType:
-    """The program as a module; of the processes of this machine it is shown those that root may look into here."""
-    module = load_seal()
-    everybody = module.processes
-    module.processes = lambda: list(filter(may_be_seen, everybody()))
-    return module
 
 
 @pytest.fixture(scope="session")
@@ -117,13 +87,13 @@ class Host:
         """Run one rotation as its timer would; tell whether it succeeded."""
         return self.run("systemctl", "start", ROTATE, check=False).returncode == 0
 
-    def said(self) -> str:
-        """Return what the last rotation said."""
+    def printed(self) -> str:
+        """Return what the last rotation printed."""
         return self.sh(f"id=$(systemctl show --value --property=InvocationID {ROTATE}); journalctl --output=cat _SYSTEMD_INVOCATION_ID=$id + INVOCATION_ID=$id")
 
-    def drive(self, **asked: object) -> dict[str, list[str]]:
+    def drive(self, **work: object) -> dict[str, list[str]]:
         """Let the host rotate, and kill, again and again by itself."""
-        return json.loads(self.python("drive.py", json.dumps(asked)))
+        return json.loads(self.python("drive.py", json.dumps(work)))
 
     def held(self, label: str, at: int) -> str:
         """Begin a rotation and hold it at a call; return which, or nothing if there is none."""
@@ -137,7 +107,7 @@ class Host:
     def calls(self, label: str) -> list[str]:
         """Return the calls of one rotation."""
         self.put(f"/run/{NAME}/plan", f"{label} log 0\n")
-        assert self.rotate(), self.said()
+        assert self.rotate(), self.printed()
         self.sh(f"rm /run/{NAME}/plan")
         return self.out("cat", f"/run/{NAME}/{label}.log").splitlines()
 
@@ -173,8 +143,8 @@ class Host:
             self.sh(f"systemctl stop {OTHER}; rm -r {place}; systemctl daemon-reload")
 
     @contextmanager
-    def as_laid_down(self) -> Iterator[None]:
-        """Run the rotation exactly as the role laid it down, not under trace.py."""
+    def as_installed(self) -> Iterator[None]:
+        """Run the rotation exactly as the role installed it, not under trace.py."""
         self.sh(f"mv {TRACED} {TRACED}.away; systemctl daemon-reload")
         try:
             yield
@@ -186,7 +156,7 @@ class Host:
         self.sh(f"until ls -l /proc/$(systemctl show --value --property=MainPID {unit})/fd 2>/dev/null | grep -q {path}; do sleep 0.05; done")
 
     def play_again(self, executions: Path, **variables: object) -> str:
-        """Apply the role once more; return what ansible-playbook said, and write down which modules ran."""
+        """Apply the role once more; return what ansible-playbook printed, and write down which modules ran."""
         done = play(self, executions, **variables)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -198,8 +168,8 @@ class Host:
         """Follow the chain through all archives and the log, by a program that knows nothing of the rotation."""
         return json.loads(self.python("walk.py", log))
 
-    def assert_whole(self, log: str = LOG, unit: str = WRITER) -> dict[str, int]:
-        """Nothing is lost, doubled, torn or out of order, from the first line to the last that the service says it wrote."""
+    def assert_complete(self, log: str = LOG, unit: str = WRITER) -> dict[str, int]:
+        """Nothing is lost, doubled, torn or out of order, from the first line to the last that the service printed."""
         self.run("systemctl", "stop", unit)
         found = self.walk(log)
         wrote = self.sh(f"journalctl --output=cat --unit={unit} --grep='^wrote up to' --lines=1")
@@ -249,14 +219,14 @@ WantedBy=multi-user.target
 
 
 def traced() -> str:
-    """Every command of the rotation, as the role laid it down, but under trace.py, which may kill it."""
-    seal, config = "/usr/bin/python3 -I /usr/local/sbin/nous-vm-seal", f"/etc/nous-vm/audit/{NAME}"
+    """Every command of the rotation, as the role installed it, but under trace.py, which may kill it."""
+    command, config = "/usr/bin/python3 -I /usr/local/sbin/nous-vm audit", f"/etc/nous-vm/audit/{NAME}"
     under = f"/usr/bin/python3 {TOOLS}/trace.py"
     logrotate = f"/usr/sbin/logrotate --force --state /var/lib/audit-logrotate-{NAME}/state {config}.logrotate"
     return f"""[Service]
 ExecStart=
-ExecStart={under} seal -- {seal} seal --config {config}.json
-ExecStart={under} release -- {seal} release --config {config}.json
+ExecStart={under} rotate -- {command} rotate --name {NAME}
+ExecStart={under} unlock -- {command} unlock --name {NAME}
 ExecStart={under} logrotate -- {logrotate}
 SystemCallFilter=@debug
 ReadWritePaths=-/run/{NAME} -/run/rotation-memory
@@ -303,9 +273,9 @@ def host(request: pytest.FixtureRequest) -> Iterator[Host]:
             host.put(f"{TOOLS}/{tool}", (HERE / tool).read_text(encoding="utf-8"))
         host.put(f"/etc/systemd/system/{WRITER}", service(LOG))
         host.put(f"/etc/systemd/system/{OTHER}", service(SECOND))
-        laid = host.sh(f"grep ^ExecStart= /etc/systemd/system/{ROTATE}").splitlines()
-        for line in laid:  # the drop-in says the same, but under trace.py
-            assert line.removeprefix("ExecStart=") in traced(), f"the role lays down {line}: make traced() say so too"
+        installed = host.sh(f"grep ^ExecStart= /etc/systemd/system/{ROTATE}").splitlines()
+        for line in installed:  # the drop-in has the same, but under trace.py
+            assert line.removeprefix("ExecStart=") in traced(), f"the role installs {line}: have traced() run that too"
         host.put(f"/etc/systemd/system/{ROTATE}.d/often.conf", "[Unit]\nStartLimitIntervalSec=0\n")
         host.put(TRACED, traced())
         host.run("systemctl", "daemon-reload")

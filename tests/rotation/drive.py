@@ -1,4 +1,4 @@
-"""Rotate again and again on the host itself, and kill what is asked for: drive.py JSON; prints JSON.
+"""Rotate again and again on the host itself, and kill what is requested: drive.py JSON; prints JSON.
 
 {"rotations": N, "pause": SECONDS}               rotate N times
 {"kill": LABEL, "at": [N, ...]}                  for each N: a rotation whose LABEL is killed there, then one that is not
@@ -7,7 +7,7 @@
 {"memory": LABEL, "limits": [BYTES, ...]}        for each: a rotation whose LABEL gets no more memory, then one that does
 
 "name" and "writer" say which rotation, and which service writes, if not those of the tests.
-After every rotation, also a killed one, the promises are looked at. What is wrong is returned as sentences.
+After every rotation, also a killed one, logs, archives and units are looked at. What is wrong is returned as sentences.
 """
 
 import array
@@ -24,13 +24,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 GETFLAGS, APPEND_ONLY, IMMUTABLE = 0x80086601, 0x20, 0x10
-asked = json.loads(sys.argv[1])
-NAME = asked.get("name", "rotation-test")
+work = json.loads(sys.argv[1])
+NAME = work.get("name", "rotation-test")
 DIRECTORY = Path(f"/var/log/{NAME}")
 ROTATE = f"audit-logrotate-{NAME}.service"
 RECOVER = f"audit-logrotate-{NAME}-recover.service"
 CGROUP = Path(f"/sys/fs/cgroup/system.slice/{ROTATE}")
-WRITER = asked.get("writer", f"{NAME}-writer.service")
+WRITER = work.get("writer", f"{NAME}-writer.service")
 PLACE = Path("/run/rotation-test")
 TIGHT = Path("/run/rotation-memory/tight")  # of version 1: on the machines that these hosts run on, it is that hierarchy that has the memory controller
 wrong: list[str] = []
@@ -49,7 +49,7 @@ def flags(path: Path) -> int:
 
 
 def look(when: str) -> None:
-    """Are the log, its archives and the units as promised, whatever happened?"""
+    """Are the log, its archives and the units in their expected state, whatever happened?"""
     for log in [path for path in DIRECTORY.iterdir() if path.suffix == ".jsonl"]:
         if not flags(log) & APPEND_ONLY:
             wrong.append(f"{when}: {log} is not append-only")
@@ -69,7 +69,7 @@ def look(when: str) -> None:
 
 
 def settle() -> None:
-    """Wait until neither the rotation nor the recovery after it is at work."""
+    """Wait until neither the rotation nor the recovery after it is running."""
     busy = ["list-units", "--no-legend", "--plain", "--state=activating,deactivating", ROTATE, RECOVER]
     while systemctl(*busy).stdout or RECOVER in systemctl("list-jobs", "--no-legend").stdout:
         time.sleep(0.1)
@@ -78,8 +78,8 @@ def settle() -> None:
 def rotate(when: str) -> None:
     done = systemctl("start", ROTATE)
     if done.returncode:
-        said = subprocess.run(["journalctl", "--output=cat", "--lines=12", f"--unit={ROTATE}"], capture_output=True, text=True, check=False)
-        wrong.append(f"{when}: {done.stderr} {said.stdout}")
+        journal = subprocess.run(["journalctl", "--output=cat", "--lines=12", f"--unit={ROTATE}"], capture_output=True, text=True, check=False)
+        wrong.append(f"{when}: {done.stderr} {journal.stdout}")
     look(when)
 
 
@@ -99,7 +99,7 @@ def kill_by_trace(label: str, at: int) -> str:
     failed = systemctl("start", ROTATE).returncode != 0
     (PLACE / "plan").unlink()
     settle()
-    last = ([""] + log.read_text(encoding="utf-8").splitlines())[-1] if log.exists() else ""
+    last = ["", *log.read_text(encoding="utf-8").splitlines()][-1] if log.exists() else ""
     killed = last if last.startswith("killed") else ""
     if failed != bool(killed):
         wrong.append(f"{label} at {at}: the unit {'failed' if failed else 'succeeded'}, but the last line is {last!r}")
@@ -114,11 +114,11 @@ def at_work() -> str:
             commands += Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").replace("\0", " ")
     except OSError:
         pass  # it has just ended
-    return next((one.split()[-1] for one in ("seal seal", "seal release", "logrotate") if one in commands), "")
+    return next((one.split()[-1] for one in ("audit rotate", "audit unlock", "logrotate") if one in commands), "")
 
 
 def kill_unit(program: str, after: float, whom: str) -> str:
-    """Kill after a time, if need be of when a program was begun; return which was at work, or nothing if the rotation was over."""
+    """Kill after a time, if need be of when a program was begun; return which was running, or nothing if the rotation was over."""
     systemctl("start", "--no-block", ROTATE)
     end = time.monotonic() + 10
     while program and at_work() != program and time.monotonic() < end:
@@ -179,22 +179,22 @@ def killed_for_memory() -> int:
 
 
 def attempts() -> Iterator[str]:
-    """Do what was asked for, one after the other; yield what happened, or nothing if nothing did."""
-    for at in asked.get("at", []):
-        yield kill_by_trace(asked["kill"], at) if "kill" in asked else fail_by_trace(asked["fail"], asked["how"], at)
-    for limit in asked.get("limits", []):
-        yield run_out_of_memory(asked["memory"], limit)
-    chance = random.Random(asked.get("seed"))
-    while len(done) < asked.get("times", 0):
+    """Do what was requested, one after the other; yield what happened, or nothing if nothing did."""
+    for at in work.get("at", []):
+        yield kill_by_trace(work["kill"], at) if "kill" in work else fail_by_trace(work["fail"], work["how"], at)
+    for limit in work.get("limits", []):
+        yield run_out_of_memory(work["memory"], limit)
+    chance = random.Random(work.get("seed"))
+    while len(done) < work.get("times", 0):
         program = chance.choice(["", "logrotate"])  # which is soon over
         if happened := kill_unit(program, chance.uniform(0, took / 20 if program else took), chance.choice(["main", "all"])):
             yield happened
 
 
 done: list[str] = []
-took = 1.0  # seconds of the last whole rotation
-for number in range(asked.get("rotations", 0)):
-    time.sleep(asked.get("pause", 0))
+took = 1.0  # seconds of the last complete rotation
+for number in range(work.get("rotations", 0)):
+    time.sleep(work.get("pause", 0))
     rotate(f"rotation {number}")
 for happened in attempts():
     if not happened:

@@ -4,7 +4,7 @@
 """Call a tool again and again through sessions of the public MCP SDK, until SIGTERM: load.py URL SOCKET SESSIONS FILE.
 
 The server is asked through its unix socket, without what would stand in front of that. A session that ends, because the server is started anew
-say, is followed by another. FILE gets the entry_hash of every record that the server said it wrote, one a line.
+say, is followed by another. FILE gets the entry_hash of every record that the server reported as written, one a line.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ async def main(url: str, uds: str, sessions: int, out: TextIO) -> None:
         while not stop.is_set():
             try:
                 await calls(url, uds, stop, out)
-            except Exception:  # the server is away
+            except Exception:  # noqa: BLE001 - the server is away, in whatever way
                 ended += 1
                 await asyncio.sleep(0.1)
 

@@ -82,7 +82,7 @@ def small_disk(host: Host) -> Iterator[Host]:
         "; for f in audit second anchors; do install -m 0660 -g rotation-test /dev/null $f.jsonl; chattr +a $f.jsonl; done"
     )
     host.begin(rate=100)
-    with host.as_laid_down():
+    with host.as_installed():
         yield host
     host.stop()
     host.sh(f"umount {host.directory}")
@@ -95,15 +95,15 @@ def test_failing_days_cost_nothing(small_disk: Host, full: bool) -> None:
         before = host.archives()
         with CAUSES[day](host) as reason:
             assert not host.rotate(), day
-            said = host.said().splitlines()
-            assert any(reason in line for line in said), (day, said)
-            rows = json.loads(host.run("nous-vm-check", "--json", check=False).stdout)["rows"]
+            printed = host.printed().splitlines()
+            assert any(reason in line for line in printed), (day, printed)
+            rows = json.loads(host.run("nous-vm", "check", "--json", check=False).stdout)["rows"]
             assert "last rotation (rotation-test)" in {row["name"] for row in rows if row["status"] == "fail"}, day
             assert host.archives() == before, day
         assert host.sh(f"systemctl show --property=FreezerState --value {host.writer}; systemctl is-active {host.writer}") == "running\nactive"
         host.sh(f"size=$(stat -c %s {host.log}); until [ $(stat -c %s {host.log}) -gt $size ]; do sleep 0.05; done")
-        if day in ("gzip is missing", "logrotate is missing"):  # what was sealed waits, and is archived on the first good day
+        if day in ("gzip is missing", "logrotate is missing"):  # the segment waits, and is archived on the first good day
             assert host.sh(f"ls {host.directory}/.segment") == "audit.jsonl"
             assert host.drive(rotations=1)["wrong"] == NONE
     assert host.drive(rotations=1)["wrong"] == NONE
-    host.assert_whole()
+    host.assert_complete()

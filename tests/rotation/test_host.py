@@ -14,8 +14,8 @@ NONE: list[str] = []
 
 def test_a_second_run_changes_nothing_and_is_four_executions(host: Host, tmp_path: Path) -> None:
     executions = tmp_path / "executions"
-    said = host.play_again(executions, audit_logrotate_manage_packages=False)
-    assert "changed=0" in said, said
+    output = host.play_again(executions, audit_logrotate_manage_packages=False)
+    assert "changed=0" in output, output
     [ran] = json.loads(executions.read_text(encoding="utf-8")).values()
     modules = [one.partition(":")[0].rpartition(".")[2] for one in ran]
     assert modules == ["setup", "group", "append_only", "files", "systemd_service"]  # the facts are the site's
@@ -36,7 +36,7 @@ def test_nothing_is_lost_while_a_service_writes(host: Host, full: bool, how: str
         assert host.drive(rotations=each)["wrong"] == NONE
         assert host.out("systemctl", "show", "--value", "--property=MainPID", host.writer) == pid
         assert host.sh(f"stat --dereference --format=%i /proc/{pid}/fd/* | grep --count '^{inode}$'") == "1"
-        assert host.assert_whole()["segments"] == each
+        assert host.assert_complete()["segments"] == each
 
 
 def test_restarts_between_rotations_go_on_with_the_chain(host: Host, full: bool) -> None:
@@ -45,7 +45,7 @@ def test_restarts_between_rotations_go_on_with_the_chain(host: Host, full: bool)
         assert host.drive(rotations=1)["wrong"] == NONE
         host.run("systemctl", "restart", host.writer)
         assert host.drive(rotations=1)["wrong"] == NONE
-    host.assert_whole()
+    host.assert_complete()
 
 
 def test_a_restart_during_a_rotation_waits_for_its_end(host: Host, full: bool) -> None:
@@ -55,7 +55,7 @@ def test_a_restart_during_a_rotation_waits_for_its_end(host: Host, full: bool) -
         host.sh(f"for n in 1 2 3; do systemctl start --no-block {host.rotation}; sleep 0.1; systemctl restart {host.writer}; done")
         host.sh(f"while systemctl is-active --quiet {host.rotation} || [ $(systemctl is-active {host.rotation}) = activating ]; do sleep 0.05; done")
     assert host.drive(rotations=1)["wrong"] == NONE
-    host.assert_whole()
+    host.assert_complete()
 
 
 def test_several_logs_at_once(host: Host) -> None:
@@ -64,26 +64,26 @@ def test_several_logs_at_once(host: Host) -> None:
     host.sh(f"echo '{{}}' >> {host.directory}/anchors.jsonl")
     anchors = host.out("md5sum", f"{host.directory}/anchors.jsonl")
     assert host.drive(rotations=3)["wrong"] == NONE
-    said = [line.partition(":")[0] for line in host.said().splitlines()]
-    assert said.index("freeze") < said.index("thaw") < said.index("release")  # logrotate works while the units run
+    steps = [line.partition(":")[0] for line in host.printed().splitlines()]
+    assert steps.index("freeze") < steps.index("thaw") < steps.index("unlock")  # logrotate works while the units run
     assert host.out("md5sum", f"{host.directory}/anchors.jsonl") == anchors
-    assert host.assert_whole()["segments"] == 3
-    assert host.assert_whole(host.second, host.other)["segments"] == 3
+    assert host.assert_complete()["segments"] == 3
+    assert host.assert_complete(host.second, host.other)["segments"] == 3
 
 
-def test_absent_takes_the_rotation_and_leaves_the_log(host: Host, full: bool, tmp_path: Path) -> None:
-    """Taken away in the middle of a cut, while the service writes; brought back, it goes on where it was."""
+def test_uninstall_leaves_the_log(host: Host, full: bool, tmp_path: Path) -> None:
+    """Uninstalled in the middle of a cut, while the service writes; installed again, it goes on where it was."""
     if not full:
         pytest.skip("three runs of the role; molecule/audit_logrotate has one: make rotation-full")
     host.begin()
     assert host.drive(rotations=2)["wrong"] == NONE
-    at = 2 * host.calls("seal").index(f"write {host.log}") + 1
+    at = 2 * host.calls("rotate").index(f"write {host.log}") + 1
     before = host.archives()
-    assert host.held("seal", at)
+    assert host.held("rotate", at)
     assert "changed=0" not in host.play_again(tmp_path / "executions", audit_logrotate_state="absent")
     host.sh("rm /run/rotation-test/plan")
-    assert host.sh("find /etc/systemd /etc/nous-vm /usr/local -type f -name '*audit*' -o -name nous-vm-seal") == ""
-    assert host.sh("systemctl list-units --all --no-legend --plain 'audit-logrotate-*' 'nous-vm-seal-*' | grep -v not-found || true") == ""
+    assert host.sh("find /etc/systemd /etc/nous-vm /usr/local -name '*audit*'") == ""
+    assert host.sh("systemctl list-units --all --no-legend --plain 'audit-logrotate-*' 'nous-vm-audit-*' | grep -v not-found || true") == ""
     assert host.sh(f"lsattr {host.log} {host.directory}/anchors.jsonl | cut -c6") == "a\na"
     after = host.archives()
     assert (len(before), len(after)) == (3, 4)
@@ -93,4 +93,4 @@ def test_absent_takes_the_rotation_and_leaves_the_log(host: Host, full: bool, tm
     assert "changed=0" in host.play_again(tmp_path / "executions", audit_logrotate_state="absent")
     assert "changed=0" not in host.play_again(tmp_path / "executions")
     assert host.drive(rotations=2)["wrong"] == NONE
-    assert host.assert_whole()["segments"] == 6
+    assert host.assert_complete()["segments"] == 6

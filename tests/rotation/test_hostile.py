@@ -29,7 +29,7 @@ def test_it_may_append_and_read_and_nothing_else(rotated: Host) -> None:
     assert {name for name, result in attempts.items() if result == "done"} == MAY
     assert len(attempts) > 55
     assert host.drive(rotations=1)["wrong"] == NONE
-    host.assert_whole()
+    host.assert_complete()
 
 
 def test_a_descriptor_that_could_overwrite_stops_the_rotation_and_is_named(rotated: Host) -> None:
@@ -41,15 +41,15 @@ def test_a_descriptor_that_could_overwrite_stops_the_rotation_and_is_named(rotat
         host.sh(f"chattr +a {host.log}")
         before = host.archives()
         assert not host.rotate()
-        assert "is held open for writing without O_APPEND by sleep (pid " in host.said()
-        check = json.loads(host.run("nous-vm-check", "--json", check=False).stdout)["rows"]
+        assert "is held open for writing without O_APPEND by sleep (pid " in host.printed()
+        check = json.loads(host.run("nous-vm", "check", "--json", check=False).stdout)["rows"]
         # The sandbox is opened here, to trace the rotation.
         wrong = {row["name"]: row["detail"] for row in check if row["status"] == "fail" and not row["name"].startswith("sandbox")}
         assert set(wrong) == {"audit.jsonl writers append (rotation-test)", "service holds its log (rotation-test)", "last rotation (rotation-test)"}
         assert "held open without O_APPEND" in wrong["service holds its log (rotation-test)"]
         assert host.archives() == before
     assert host.drive(rotations=1)["wrong"] == NONE
-    host.assert_whole()
+    host.assert_complete()
 
 
 def test_a_process_of_the_group_outside_the_units_stops_the_rotation_and_is_named(rotated: Host) -> None:
@@ -57,20 +57,20 @@ def test_a_process_of_the_group_outside_the_units_stops_the_rotation_and_is_name
     host.sh("systemd-run --quiet --unit=rotation-test-stranger --property=SupplementaryGroups=rotation-test --property=DynamicUser=yes sleep 600")
     before = host.archives()
     assert not host.rotate()
-    assert "could be opened by sleep (pid " in host.said()
+    assert "could be opened by sleep (pid " in host.printed()
     assert host.archives() == before
     host.sh("systemctl stop rotation-test-stranger.service")
     assert host.drive(rotations=1)["wrong"] == NONE
-    host.assert_whole()
+    host.assert_complete()
 
 
 def test_a_wrong_mode_under_the_flag_is_mended_by_the_next_rotation(rotated: Host) -> None:
     host = rotated
     host.sh(f"chattr -a {host.log}; chmod 0600 {host.log}; chattr +a {host.log}")
     assert host.drive(rotations=1)["wrong"] == NONE
-    assert "mend: " in host.said()
+    assert "mend: " in host.printed()
     assert host.out("stat", "--format=%a %U:%G", host.log) == "660 root:rotation-test"
-    host.assert_whole()
+    host.assert_complete()
 
 
 def test_the_check_is_not_red_before_the_first_record(host: Host) -> None:
@@ -78,6 +78,6 @@ def test_the_check_is_not_red_before_the_first_record(host: Host) -> None:
     host.begin()
     host.stop()
     with host.other_runs("exec sleep 600"):
-        rows = json.loads(host.run("nous-vm-check", "--json", check=False).stdout)["rows"]
+        rows = json.loads(host.run("nous-vm", "check", "--json", check=False).stdout)["rows"]
     [row] = [row for row in rows if row["name"] == "service holds its log (rotation-test)"]
     assert (row["status"], "nothing written since its start" in row["detail"]) == ("unknown", True)

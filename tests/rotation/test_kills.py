@@ -11,7 +11,7 @@ NONE: list[str] = []
 SEED = 4
 
 
-@pytest.mark.parametrize(("label", "end", "every"), [("seal", 50, 9), ("logrotate", 26, 6)])
+@pytest.mark.parametrize(("label", "end", "every"), [("rotate", 50, 9), ("logrotate", 26, 6)])
 def test_killed_at_every_call_that_changes_a_file(host: Host, full: bool, label: str, end: int, every: int) -> None:
     """Before and after each. Every few kills it is begun anew: each kill adds two archives, and each archive two places to kill at."""
     places = list(range(0, end, 1 if full else every))
@@ -21,7 +21,7 @@ def test_killed_at_every_call_that_changes_a_file(host: Host, full: bool, label:
         assert host.drive(rotations=2)["wrong"] == NONE
         done = host.drive(kill=label, at=places[first : first + 6])
         assert done["wrong"] == NONE
-        host.assert_whole()
+        host.assert_complete()
         kills += done["done"]
     assert len(kills) == len(places), kills
 
@@ -34,10 +34,10 @@ def test_killed_at_any_time(host: Host, full: bool) -> None:
         assert host.drive(rotations=1)["wrong"] == NONE
         done = host.drive(kill="unit", times=10, seed=SEED + round)
         assert done["wrong"] == NONE
-        host.assert_whole()
+        host.assert_complete()
         kills += done["done"]
-    said = [f"killed in {program} ({whom})" for program in ("seal", "logrotate") for whom in ("main", "all")]
-    assert not full or not [one for one in said if not [kill for kill in kills if kill.startswith(one)]], kills
+    wanted = [f"killed in {program} ({whom})" for program in ("rotate", "logrotate") for whom in ("main", "all")]
+    assert not full or not [one for one in wanted if not [kill for kill in kills if kill.startswith(one)]], kills
 
 
 def test_a_recovery_that_is_killed_comes_again(host: Host) -> None:
@@ -51,7 +51,7 @@ def test_a_recovery_that_is_killed_comes_again(host: Host) -> None:
     )
     host.run("systemctl", "daemon-reload")
     assert host.out("systemctl", "show", "--property=StartLimitIntervalUSec", recover) == "StartLimitIntervalUSec=0"  # or it would not come a sixth time
-    assert host.held("seal", 2 * host.calls("seal").index(f"write {host.log}") + 1)
+    assert host.held("rotate", 2 * host.calls("rotate").index(f"write {host.log}") + 1)
     host.run("systemctl", "kill", "--signal=SIGKILL", host.rotation)
     host.sh(f"until [ -e /run/rotation-test/once ]; do sleep 0.05; done; rm /run/rotation-test/plan; systemctl kill --signal=SIGKILL {recover}")
     again = f"[ $(systemctl show --value --property=NRestarts {recover}) = 1 ] && [ $(systemctl is-active {recover}) = inactive ]"
@@ -61,7 +61,7 @@ def test_a_recovery_that_is_killed_comes_again(host: Host) -> None:
     )
     host.sh(f"rm -r /run/systemd/system/{recover}.d; systemctl daemon-reload")
     assert host.drive(rotations=1)["wrong"] == NONE
-    host.assert_whole()
+    host.assert_complete()
 
 
 def test_any_call_that_changes_a_file_may_fail(host: Host, full: bool) -> None:
@@ -69,24 +69,24 @@ def test_any_call_that_changes_a_file_may_fail(host: Host, full: bool) -> None:
     for how in ("EDQUOT", "ENOSPC", "EIO", "EROFS") if full else ("EDQUOT",):
         host.begin()
         assert host.drive(rotations=2)["wrong"] == NONE
-        places = list(range(0, len(host.calls("seal")), 1 if full else 4))
-        done = host.drive(fail="seal", how=how, at=places)
+        places = list(range(0, len(host.calls("rotate")), 1 if full else 4))
+        done = host.drive(fail="rotate", how=how, at=places)
         assert done["wrong"] == NONE
         assert len(done["done"]) == len(places), done["done"]
         assert [one for one in done["done"] if "and so did the rotation" in one]
-        host.assert_whole()
+        host.assert_complete()
 
 
 def test_out_of_memory(host: Host, full: bool) -> None:
     """The kernel kills what has reached a limit of memory, ever later in its run."""
     host.begin()
     assert host.drive(rotations=2)["wrong"] == NONE
-    for label in ("seal", "logrotate") if full else ("seal",):
+    for label in ("rotate", "logrotate") if full else ("rotate",):
         limits = [kibibytes << 10 for kibibytes in range(256, 32 << 10, 256 if full else 2048)]
         done = host.drive(memory=label, limits=limits)
         assert done["wrong"] == NONE
         assert 1 <= len(done["done"]) < len(limits), done["done"]
-    host.assert_whole()
+    host.assert_complete()
 
 
 def test_the_host_goes_down_in_the_middle(host: Host, full: bool) -> None:
@@ -94,10 +94,10 @@ def test_the_host_goes_down_in_the_middle(host: Host, full: bool) -> None:
     host.begin()
     host.run("systemctl", "enable", host.writer)
     assert host.drive(rotations=2)["wrong"] == NONE
-    points = {label: host.calls(label) for label in ("seal", "logrotate")}
+    points = {label: host.calls(label) for label in ("rotate", "logrotate")}
     places = [(label, at) for label, made in points.items() for at in range(2 * len(made))]
     if not full:
-        wanted = [("seal", "write " + host.log, 0), ("seal", "ftruncate " + host.log, 1), ("logrotate", "unlink " + host.log + ".1", 0)]
+        wanted = [("rotate", "write " + host.log, 0), ("rotate", "ftruncate " + host.log, 1), ("logrotate", "unlink " + host.log + ".1", 0)]
         places = [(label, 2 * points[label].index(call) + after) for label, call, after in wanted]
     for label, at in places:
         where = host.held(label, at)
@@ -110,38 +110,38 @@ def test_the_host_goes_down_in_the_middle(host: Host, full: bool) -> None:
         )
         assert host.drive(rotations=1)["wrong"] == NONE, (label, where)
     host.run("systemctl", "disable", host.writer)
-    host.assert_whole()
+    host.assert_complete()
 
 
-def test_what_was_sealed_when_the_host_went_down_is_archived_at_its_next_boot(host: Host) -> None:
+def test_a_segment_of_before_a_crash_of_the_host_is_archived_at_its_next_boot(host: Host) -> None:
     """Recovery finishes the cut before the services start; the archive is made after that, and not only on the next day."""
     host.begin()
-    at = 2 * host.calls("seal").index(f"write {host.log}") + 1
+    at = 2 * host.calls("rotate").index(f"write {host.log}") + 1
     before = host.archives()
-    assert host.held("seal", at).startswith(f"held at {at}")
+    assert host.held("rotate", at).startswith(f"held at {at}")
     host.crash()
     host.start()
     waits = f"[ $(systemctl is-active {host.rotation}) = activating ] || [ -e {host.directory}/.segment/audit.jsonl ]"
     host.sh(f"timeout 60 sh -c 'while {waits}; do sleep 0.1; done'")
-    assert len(host.archives()) == len(before) + 1, host.said()
+    assert len(host.archives()) == len(before) + 1, host.printed()
     host.run("systemctl", "start", host.writer)
     assert host.drive(rotations=1)["wrong"] == NONE
-    host.assert_whole()
+    host.assert_complete()
 
 
 def test_a_restart_of_the_frozen_service_waits_and_loses_nothing(host: Host) -> None:
     """Held in the middle of the cut, as if the program hung; whoever restarts the service meanwhile gets it, whole."""
     host.begin()
     assert host.drive(rotations=1)["wrong"] == NONE
-    at = 2 * host.calls("seal").index(f"write {host.log}") + 1
-    assert host.held("seal", at)
+    at = 2 * host.calls("rotate").index(f"write {host.log}") + 1
+    assert host.held("rotate", at)
     assert host.sh(f"systemctl show --property=FreezerState --value {host.writer}") == "frozen"
     host.run("systemctl", "restart", "--no-block", host.writer)
     host.run("systemctl", "kill", "--signal=SIGKILL", host.rotation)
     host.sh(f"while [ $(systemctl is-active {host.rotation}) != failed ]; do sleep 0.05; done; rm /run/rotation-test/plan")
     host.sh(f'until systemctl is-active --quiet {host.writer} && [ -z "$(systemctl list-jobs --no-legend {host.writer})" ]; do sleep 0.1; done')
     assert host.drive(rotations=1)["wrong"] == NONE
-    host.assert_whole()
+    host.assert_complete()
 
 
 def test_a_freeze_ends_by_itself(host: Host, full: bool) -> None:
@@ -150,22 +150,23 @@ def test_a_freeze_ends_by_itself(host: Host, full: bool) -> None:
         pytest.skip("waits for half a minute: make rotation-full")
     host.begin()
     assert host.drive(rotations=1)["wrong"] == NONE
-    at = 2 * host.calls("seal").index(f"write {host.log}") + 1
-    assert host.held("seal", at)
+    at = 2 * host.calls("rotate").index(f"write {host.log}") + 1
+    assert host.held("rotate", at)
     host.sh(f"timeout 45 sh -c 'until [ $(systemctl show --property=FreezerState --value {host.writer}) = running ]; do sleep 0.2; done'")
     host.sh("sleep 1")  # it writes on, before the rotation knows
     host.run("systemctl", "kill", "--signal=SIGKILL", host.rotation)
     host.sh(f"while [ $(systemctl is-active {host.rotation}) != failed ]; do sleep 0.05; done; rm /run/rotation-test/plan")
     assert host.drive(rotations=1)["wrong"] == NONE
-    host.assert_whole()
+    host.assert_complete()
 
 
 ORDER = [
     "fsync {segment}.partial",
-    "fsync {segment}.kept.new",
-    "rename {segment}.kept.new {segment}.kept",
-    "fsync {segment}.journal.new",
-    "rename {segment}.journal.new {segment}.journal",
+    "fsync {aside}.kept.new",
+    "rename {aside}.kept.new {segment}.kept",
+    "fsync {directory}/.segment",
+    "fsync {aside}.journal.new",
+    "rename {aside}.journal.new {segment}.journal",
     "fsync {directory}/.segment",
     "ioctl {log}",
     "write {log}",
@@ -182,8 +183,14 @@ ORDER = [
 def test_everything_is_on_disk_before_the_log_is_touched(host: Host) -> None:
     """The order of write, fsync, rename and fsync of the directory, as the kernel was asked."""
     host.begin()
-    names = {"log": host.log, "directory": host.directory, "segment": f"{host.directory}/.segment/audit.jsonl"}
-    seen = [call for call in host.calls("seal") if call.split()[0] in ("fsync", "rename", "ioctl", "ftruncate", "unlink") or call == f"write {host.log}"]
+    names = {
+        "log": host.log,
+        "directory": host.directory,
+        "segment": f"{host.directory}/.segment/audit.jsonl",
+        "aside": f"{host.directory}/.segment/.audit.jsonl",
+    }
+    calls = [call for call in host.calls("rotate") if host.directory in call]
+    seen = [call for call in calls if call.split()[0] in ("fsync", "rename", "ioctl", "ftruncate", "unlink") or call == f"write {host.log}"]
     assert seen == [line.format(**names) for line in ORDER]
     seen = host.calls("logrotate")
     if (packed := f"fsync {host.log}.1.gz") in seen:

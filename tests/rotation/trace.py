@@ -16,7 +16,9 @@ import signal
 import stat
 import struct
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 PLACE = Path("/run/rotation-test")
 TIGHT = Path("/run/rotation-memory/tight")
@@ -67,6 +69,47 @@ def changes_a_file(pid: int, number: int, arguments: tuple[int, ...]) -> str:
     return ""
 
 
+def act(pid: int, action: str, at: str, entry: bool, call: str, out: TextIO) -> bool:
+    """Do at a place what the plan says; return whether the command was killed."""
+    when = f"{at}, {'before' if entry else 'after'} {call}\n"
+    if action == "kill":
+        out.write(f"killed at {when}")
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    elif action == "hold":
+        out.write(f"held at {when}")
+        signal.pause()
+    return action == "kill"
+
+
+def fail(pid: int, action: str, entry: bool) -> bool:
+    """Put an error in the place of a call: at its entry it is made none, at its end it gets the error; return whether it is the end."""
+    if entry:
+        ptrace(POKEUSER, pid, ORIG_RAX, -1)
+    else:
+        ptrace(POKEUSER, pid, RAX, -getattr(errno, action))
+    return not entry
+
+
+def calls(pid: int) -> Iterator[tuple[bool, str]]:
+    """Let a traced command run from one call that changes a file to the next; yield whether it is the entry or the end, and which call."""
+    info, call, forward = ctypes.create_string_buffer(88), "", 0
+    while True:
+        ptrace(SYSCALL, pid, 0, forward)
+        _pid, status = os.waitpid(pid, 0)
+        if not os.WIFSTOPPED(status):
+            raise SystemExit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
+        forward = 0 if os.WSTOPSIG(status) == signal.SIGTRAP | 0x80 else os.WSTOPSIG(status)
+        if forward:
+            continue
+        ptrace(GET_SYSCALL_INFO, pid, len(info), info)
+        entry = info.raw[0] == ENTRY
+        if entry:
+            call = changes_a_file(pid, struct.unpack_from("Q", info.raw, 24)[0], struct.unpack_from("6Q", info.raw, 32))
+        if call and info.raw[0] in (ENTRY, EXIT):
+            yield entry, call
+
+
 def run(command: list[str], log: Path, action: str, wanted: int) -> int:
     pid = os.fork()
     if pid == 0:
@@ -74,38 +117,15 @@ def run(command: list[str], log: Path, action: str, wanted: int) -> int:
         os.execvp(command[0], command)
     os.waitpid(pid, 0)
     ptrace(SETOPTIONS, pid, 0, SYSGOOD | EXITKILL)
-    info = ctypes.create_string_buffer(88)
-    said, position, forward = "", 0, 0
     with open(log, "w", buffering=1, encoding="utf-8") as out:
-        while True:
-            ptrace(SYSCALL, pid, 0, forward)
-            _pid, status = os.waitpid(pid, 0)
-            if not os.WIFSTOPPED(status):
-                return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
-            forward = 0 if os.WSTOPSIG(status) == signal.SIGTRAP | 0x80 else os.WSTOPSIG(status)
-            if forward:
-                continue
-            ptrace(GET_SYSCALL_INFO, pid, len(info), info)
-            if info.raw[0] == ENTRY:
-                said = changes_a_file(pid, struct.unpack_from("Q", info.raw, 24)[0], struct.unpack_from("6Q", info.raw, 32))
-            elif info.raw[0] == EXIT and said:
-                out.write(f"{said}\n")
-            if said and action in errno.errorcode.values() and position // 2 == wanted:
-                if info.raw[0] == ENTRY:
-                    ptrace(POKEUSER, pid, ORIG_RAX, -1)
-                elif info.raw[0] == EXIT:
-                    ptrace(POKEUSER, pid, RAX, -getattr(errno, action))
-                    out.write(f"failed at {wanted}, {action} for {said}\n")
-            here = bool(said) and info.raw[0] in (ENTRY, EXIT)
-            if here and position == wanted and action == "kill":
-                out.write(f"killed at {position}, {'before' if info.raw[0] == ENTRY else 'after'} {said}\n")
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
+        for position, (entry, call) in enumerate(calls(pid)):
+            if not entry:
+                out.write(f"{call}\n")
+            if action in errno.errorcode.values() and position // 2 == wanted and fail(pid, action, entry):
+                out.write(f"failed at {wanted}, {action} for {call}\n")
+            if position == wanted and act(pid, action, str(position), entry, call, out):
                 return 137
-            if here and position == wanted and action == "hold":
-                out.write(f"held at {position}, {'before' if info.raw[0] == ENTRY else 'after'} {said}\n")
-                signal.pause()
-            position += here
+    return 0
 
 
 label, command = sys.argv[1], sys.argv[3:]

@@ -17,7 +17,7 @@ log, rate = sys.argv[1], int(sys.argv[2])
 stopped = False
 
 
-def stop(_number, _frame):
+def stop(_number: int, _frame: object) -> None:
     global stopped
     stopped = True
 
@@ -31,13 +31,13 @@ previous = hashlib.sha256(lines[-1]).hexdigest() if lines else "0" * 64
 if sys.argv[3:] == ["watched"]:
     handler = logging.handlers.WatchedFileHandler(log)
 
-    def write(line):
+    def write(line: bytes) -> None:
         handler.emit(logging.makeLogRecord({"msg": line.decode()}))
         os.fsync(handler.stream.fileno())
 else:
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
 
-    def write(line):
+    def write(line: bytes) -> None:
         rest = line + b"\n"
         while rest:  # on a full disk a line may be written in part, and is finished later
             try:

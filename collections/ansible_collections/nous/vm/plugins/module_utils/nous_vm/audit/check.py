@@ -1,0 +1,94 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rows of the health check on append-only logs and their rotation, for each rotation by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from .. import inodes
+from ..cgroups import frozen, of_units, running
+from ..health import Row, permissions, sandbox
+from ..processes import writers
+from ..systemd import show
+from .access import inside
+from .archives import archives, mutable
+from .configuration import Configuration, everything
+from .log import left_over, logs_of
+
+SCORE = 1.6  # the most that systemd-analyze security may give a unit of the rotation
+
+
+def check() -> Iterator[Row]:
+    """Yield a row for every expectation."""
+    for config in everything():
+        for row in _rows(config):
+            yield row._replace(name=f"{row.name} ({config.name})")
+        for suffix in ("", "-recover", "-resume"):
+            yield sandbox(f"audit-logrotate-{config.name}{suffix}.service", SCORE)
+
+
+def _rows(config: Configuration) -> Iterator[Row]:
+    for name in config.files + config.anchors:
+        yield from _log_rows(config, config.directory / name)
+    yield _writer_row(config)
+    yield from _unit_rows(f"audit-logrotate-{config.name}")
+    yield from _archive_rows(config)
+
+
+def _log_rows(config: Configuration, log: Path) -> Iterator[Row]:
+    """Yield the rows on a log or on an anchor file."""
+    if not log.exists():
+        yield Row(log.name, "fail", f"{log} does not exist")
+        return
+    append_only = inodes.flags(log) & inodes.APPEND_ONLY
+    yield Row(f"{log.name} append-only", "ok" if append_only else "fail", f"{log} {'can' if append_only else 'could do more than'} grow")
+    yield Row(f"{log.name} owner and mode", *permissions(log, config.permissions))
+    found = writers(log)
+    bad = [str(each) for each in found if not each.appends]
+    yield Row(f"{log.name} writers append", "fail" if bad else "ok", ", ".join(bad) or f"{len(found)} hold it open, with O_APPEND")
+
+
+def _writer_row(config: Configuration) -> Row:
+    """Return the row on whether the service writes to the log, and not past it.
+
+    A service may open its log at its first record only, and no handler of its own tells whether it will: that is not red.
+    """
+    name = "service holds its log"
+    found = {unit: one.cgroup for unit, one in running(config.units).items() if one.state == "active"}
+    if not found:
+        return Row(name, "unknown", f"none of {', '.join(config.units) or 'no units'} runs")
+    paths = [config.directory / file for file in config.files]
+    holders = {log: inside(writers(log), found.values()) for log in paths if log.exists()}
+    if bad := [f"{log} by {each}" for log, held in holders.items() for each in held if not each.appends]:
+        return Row(name, "fail", f"held open without O_APPEND: {', '.join(bad)}")
+    if idle := [str(log) for log in paths if not holders.get(log)]:
+        return Row(name, "unknown", f"{', '.join(found)} runs but does not hold {', '.join(idle)}: nothing written since its start")
+    return Row(name, "ok", f"{', '.join(found)} with O_APPEND")
+
+
+def _unit_rows(unit: str) -> Iterator[Row]:
+    """Yield the rows on when the log is rotated next, and how the last rotation went."""
+    timer = show(f"{unit}.timer", "ActiveState", "NextElapseUSecRealtime", "LastTriggerUSec")
+    state = timer.get("ActiveState")
+    yield Row("rotation timer", "ok" if state == "active" else "fail", f"{state}, next {timer.get('NextElapseUSecRealtime') or 'never'}")
+    last = show(f"{unit}.service", "Result", "ExecMainExitTimestamp")
+    when = last.get("ExecMainExitTimestamp") or timer.get("LastTriggerUSec") or "not yet"
+    why = "" if last.get("Result") == "success" else f"; the reason is in journalctl --unit={unit}"
+    yield Row("last rotation", "fail" if why else "ok", f"{last.get('Result')}, {when}{why}")
+
+
+def _archive_rows(config: Configuration) -> Iterator[Row]:
+    """Yield the rows on the archives, and on what a rotation left over."""
+    if show(f"audit-logrotate-{config.name}.service", "ActiveState").get("ActiveState") == "activating":
+        yield Row("archives", "unknown", "a rotation is running")
+        return
+    logs = logs_of(config)
+    loose = [path.name for log in logs for path in mutable(log)]
+    count = sum(len(archives(log)) for log in logs)
+    yield Row("archives", "fail" if loose else "ok", f"not immutable: {', '.join(loose)}" if loose else f"{count} immutable")
+    left = [str(path) for log in logs for path in left_over(log)]
+    left += [f"{unit} is frozen" for unit in frozen(of_units(config.units))]
+    yield Row("rotation complete", "fail" if left else "ok", f"left over: {', '.join(left)}" if left else "nothing is left over")
