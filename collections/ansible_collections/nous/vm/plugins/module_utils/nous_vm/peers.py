@@ -85,11 +85,12 @@ def ask(
     timeout: float,
     limit: int = ANSWER,
     first_event: bool = False,
+    head_only: bool = False,
 ) -> Answer:
     """Ask a peer and return its answer; every failure is an OSError or a ForeignError.
 
     connect: takes the seconds that are left and returns a connected socket. timeout: seconds for all of it. limit: bytes of head and body together.
-    first_event: of an event stream, read the first event and no more, because a stream may last.
+    first_event: of an event stream, read the first event and no more, because a stream may last. head_only: read status and headers, and no body.
     """
     deadline = time.monotonic() + timeout
     with connect(timeout) as connected:
@@ -98,7 +99,9 @@ def ask(
         try:
             connection.request(method, path, body, dict(headers))
             response = connection.getresponse()
-            if first_event and response.getheader("Content-Type", "").startswith("text/event-stream"):
+            if head_only:
+                content = b""
+            elif first_event and response.getheader("Content-Type", "").startswith("text/event-stream"):
                 content = next((line for line in response if line.startswith(b"data:")), b"")
             else:
                 content = response.read()
