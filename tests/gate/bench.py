@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure the gate against its server directly, and against plain nginx with allow/deny and the same certificate, in one run on one host.
+"""Measure the gateway against its server directly, and against plain nginx with allow/deny and the same certificate, in one run on one host.
 
 The server is nginx with a fixed answer; wrk, on the same host, asks for SECONDS each. Prints a table: requests/s, p50 and p99 in ms.
 """
@@ -28,8 +28,8 @@ http {{
     server {{
         listen 8443 ssl;
         server_name {HOST};
-        ssl_certificate /etc/caddy/gate.pem;
-        ssl_certificate_key /etc/caddy/gate.key;
+        ssl_certificate /etc/caddy/gateway.pem;
+        ssl_certificate_key /etc/caddy/gateway.key;
         ssl_protocols TLSv1.2 TLSv1.3;
         allow 127.0.0.1;
         deny all;
@@ -39,9 +39,9 @@ http {{
 """
 CERTIFICATE = (
     f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj / -addext subjectAltName=DNS:{HOST}"
-    " -keyout /etc/caddy/gate.key -out /etc/caddy/gate.pem 2> /dev/null && chgrp caddy /etc/caddy/gate.key && chmod 0640 /etc/caddy/gate.key"
+    " -keyout /etc/caddy/gateway.key -out /etc/caddy/gateway.pem 2> /dev/null && chgrp caddy /etc/caddy/gateway.key && chmod 0640 /etc/caddy/gateway.key"
 )
-WAYS = {"the server directly": "http://127.0.0.1:8088/", "nginx, allow/deny": f"https://{HOST}:8443/", "the gate": f"https://{HOST}/"}
+WAYS = {"the server directly": "http://127.0.0.1:8088/", "nginx, allow/deny": f"https://{HOST}:8443/", "the gateway": f"https://{HOST}/"}
 
 
 def milliseconds(text: str) -> float:
@@ -50,9 +50,9 @@ def milliseconds(text: str) -> float:
 
 
 def measure(host: conftest.Host, url: str, seconds: int, connections: int) -> str:
-    said = host.sh(f"wrk --threads 1 --connections {connections} --duration {seconds}s --latency {url}")
-    assert "Non-2xx" not in said, said
-    rate, half, worst = (re.search(rf"{key}\s+([\d.]+\w*)", said).group(1) for key in ("Requests/sec:", "50%", "99%"))  # type: ignore[union-attr]
+    output = host.sh(f"wrk --threads 1 --connections {connections} --duration {seconds}s --latency {url}")
+    assert "Non-2xx" not in output, output
+    rate, half, worst = (re.search(rf"{key}\s+([\d.]+\w*)", output).group(1) for key in ("Requests/sec:", "50%", "99%"))  # type: ignore[union-attr]
     return f"{float(rate):10.0f} {milliseconds(half):8.2f} {milliseconds(worst):8.2f}"
 
 
@@ -69,8 +69,8 @@ def main() -> None:
             host.sh(f"echo 127.0.0.1 {HOST} >> /etc/hosts; systemctl --quiet disable --now nginx; cat > /etc/nginx/nginx.conf << 'END'\n{NGINX}\nEND\nnginx")
             run = host.play(
                 caddy_gateway_tls="files",
-                caddy_gateway_tls_certificate="/etc/caddy/gate.pem",
-                caddy_gateway_tls_key="/etc/caddy/gate.key",
+                caddy_gateway_tls_certificate="/etc/caddy/gateway.pem",
+                caddy_gateway_tls_key="/etc/caddy/gateway.key",
                 caddy_gateway_operator_cidrs=["127.0.0.1/32"],
             )
             assert run.returncode == 0, run.stdout

@@ -1,4 +1,4 @@
-"""Hosts with the role applied, a server behind their gates that tells what reached it, and addresses to come from.
+"""Hosts with the role applied, a server behind their gateways that tells what reached it, and addresses to come from.
 
 The requests are sent from here, through sockets that are opened in the host's network namespace; so this runs as root. All of it runs on every
 platform in NOUS_VM_TEST_PLATFORMS; NOUS_VM_GATE=full adds what takes minutes.
@@ -46,7 +46,7 @@ class Host:
         self.booted()
 
     def booted(self) -> None:
-        """Give a host that has just come up its addresses, and the server behind its gate."""
+        """Give a host that has just come up its addresses, and the server behind its gateway."""
         self.sh("until systemctl is-system-running --wait 2>&1 | grep -Eqx 'running|degraded'; do sleep 0.1; done")
         for address in (f"{VENDOR}/32", f"{OPERATOR}/32", f"{STRANGER}/32", f"{OPERATOR_6}/128", f"{STRANGER_6}/128"):
             self.sh(f"ip address replace {address} dev lo")

@@ -12,7 +12,7 @@ from wire import HOST, OPERATOR, STRANGER
 
 AUTHORITY = "ca.example.org"
 DIRECTORY = f"https://{AUTHORITY}:9443/acme/local/directory"
-STATE = "/var/lib/gate-test-authority"
+STATE = "/var/lib/gateway-test-authority"
 CADDYFILE = f"""{{
 	admin off
 	auto_https disable_redirects
@@ -43,16 +43,16 @@ def authority(host: Host) -> Iterator[str]:
     """Return the authority's certificate; the host's Caddy trusts it and has a certificate of it."""
     host.sh(f"printf '%s' '{CADDYFILE}' > /etc/caddy/authority; echo '127.0.0.1 {AUTHORITY} {HOST}' >> /etc/hosts")
     host.sh(
-        "systemd-run --quiet --unit=gate-test-authority --uid=caddy --property=StateDirectory=gate-test-authority"
+        "systemd-run --quiet --unit=gateway-test-authority --uid=caddy --property=StateDirectory=gateway-test-authority"
         " caddy run --adapter caddyfile --config /etc/caddy/authority"
     )
     host.sh(f"for _ in $(seq 300); do test -s {STATE}/pki/authorities/local/root.crt && break; sleep 0.1; done")
-    host.sh(f"cp {STATE}/pki/authorities/local/root.crt /usr/local/share/ca-certificates/gate-test.crt && update-ca-certificates && systemctl restart caddy")
+    host.sh(f"cp {STATE}/pki/authorities/local/root.crt /usr/local/share/ca-certificates/gateway-test.crt && update-ca-certificates && systemctl restart caddy")
     run = host.play(caddy_gateway_tls="acme", caddy_gateway_acme_ca=DIRECTORY, caddy_gateway_acme_email="operator@example.org")
     assert run.returncode == 0, run.stdout
     yield host.sh(f"cat {STATE}/pki/authorities/local/root.crt") + "\n"
     assert host.play().returncode == 0
-    host.sh("systemctl stop gate-test-authority", check=False)
+    host.sh("systemctl stop gateway-test-authority", check=False)
 
 
 def presented(host: Host, authority: str) -> dict[str, object]:
@@ -64,7 +64,7 @@ def presented(host: Host, authority: str) -> dict[str, object]:
 def test_a_certificate_is_issued(host: Host, authority: str) -> None:
     assert presented(host, authority)["subjectAltName"] == (("DNS", HOST),)
     assert host.client.ask(OPERATOR, "/").seen
-    assert host.client.ask(STRANGER, "/").refused == "address"
+    assert host.client.ask(STRANGER, "/").denied == "address"
 
 
 def test_the_way_of_the_authority_is_open_to_nothing_else(host: Host, authority: str) -> None:
@@ -82,14 +82,14 @@ def test_it_is_renewed(host: Host, authority: str) -> None:
     host.sh("systemctl daemon-reload && systemctl restart caddy")
     end = time.monotonic() + 60
     while presented(host, authority)["serialNumber"] == before and time.monotonic() < end:
-        assert host.client.ask(STRANGER, "/").refused == "address"
+        assert host.client.ask(STRANGER, "/").denied == "address"
         time.sleep(1)
-    host.sh(f"rm {DROP_IN} && systemctl daemon-reload && systemctl restart caddy && /usr/local/sbin/nous-vm-gate apply")
+    host.sh(f"rm {DROP_IN} && systemctl daemon-reload && systemctl restart caddy && /usr/local/sbin/nous-vm gate apply")
     assert presented(host, authority)["serialNumber"] != before
 
 
 def test_it_survives_a_restart_without_the_authority(host: Host, authority: str) -> None:
     """It is in Caddy's own state directory, and not asked for again."""
     before = presented(host, authority)["serialNumber"]
-    host.sh("systemctl stop gate-test-authority && systemctl restart caddy.service && /usr/local/sbin/nous-vm-gate apply")
+    host.sh("systemctl stop gateway-test-authority && systemctl restart caddy.service && /usr/local/sbin/nous-vm gate apply")
     assert presented(host, authority)["serialNumber"] == before

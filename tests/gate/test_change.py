@@ -1,4 +1,4 @@
-"""A change of the gate: under load, refused, taken back, and cut short."""
+"""A change of the gateway: under load, rejected, rolled back, and interrupted."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ UNREACHABLE = {"caddy_gateway_tls": "acme", "caddy_gateway_acme_ca": "https://12
 
 
 def caddy(host: Host) -> dict[str, str]:
-    """Return what the gate is made of, and the process that serves it."""
-    names = ("/etc/caddy/Caddyfile", "/etc/systemd/system/caddy.service.d/caddy-gateway.conf", "/usr/local/lib/nous-vm/check.d/caddy_gateway.json")
+    """Return what the gateway is made of, and the process that serves it."""
+    names = ("/etc/caddy/Caddyfile", "/etc/systemd/system/caddy.service.d/caddy-gateway.conf", "/etc/nous-vm/gateway.json")
     return {name: host.sh(f"cat {name}") for name in names} | {"pid": host.sh("systemctl show --value --property=MainPID caddy.service")}
 
 
 def serves(host: Host) -> None:
     assert host.client.ask(OPERATOR, "/").status == 200
-    assert host.client.ask(STRANGER, "/").refused == "address"
+    assert host.client.ask(STRANGER, "/").denied == "address"
 
 
 def quick(host: Host) -> None:
-    """Wait until the gate answers as it does on any other day: what has waited for a reload comes all at once."""
+    """Wait until the gateway answers as it does on any other day: what has waited for a reload comes all at once."""
     end, took = time.monotonic() + 60, 1.0
     while took > 0.2 and time.monotonic() < end:
         start = time.monotonic()
@@ -96,16 +96,16 @@ def test_what_caddy_does_not_understand_changes_nothing(host: Host) -> None:
     serves(host)
 
 
-def test_what_caddy_cannot_serve_is_taken_back(host: Host) -> None:
+def test_what_caddy_cannot_serve_is_rolled_back(host: Host) -> None:
     """It is valid, but a port of it is taken."""
     before = caddy(host)
     more = before["/etc/caddy/Caddyfile"].partition("\n")[2] + "\nhttp://nous.example.org:8088 {\n\trespond hello\n}\n"
     run = host.play(__caddy_gateway_caddyfile=more)
-    said = " ".join(run.stdout.split())
+    output = " ".join(run.stdout.split())
     assert run.returncode != 0
-    assert "caddy reload failed" in said, said
-    assert "address already in use" in said
-    assert "The configuration from before is back and serves." in said
+    assert "caddy reload failed" in output, output
+    assert "address already in use" in output
+    assert "Rolled back: the configuration from before serves." in output
     assert caddy(host) | {"pid": before["pid"]} == before, "it may be restarted"
     serves(host)
     assert host.sh("systemctl is-active caddy.service") == "active"
@@ -114,27 +114,27 @@ def test_what_caddy_cannot_serve_is_taken_back(host: Host) -> None:
 
 
 @only_full("waits a minute")
-def test_what_does_not_prove_itself_is_taken_back(host: Host) -> None:
+def test_what_does_not_become_ready_is_rolled_back(host: Host) -> None:
     before = caddy(host)
     run = host.play(**UNREACHABLE)
-    said = " ".join(run.stdout.split())
+    output = " ".join(run.stdout.split())
     assert run.returncode != 0
-    assert "After 60 s the gate does not answer" in said, said
-    assert "https://127.0.0.1:1/directory" in said
-    assert "The configuration from before is back and serves." in said
+    assert "After 60 s the gateway does not answer" in output, output
+    assert "https://127.0.0.1:1/directory" in output
+    assert "Rolled back: the configuration from before serves." in output
     assert caddy(host) == before
     serves(host)
 
 
 @only_full("waits a minute")
-def test_it_is_taken_back_without_ansible(host: Host) -> None:
-    """The run is killed while the host still waits for the proof."""
+def test_it_is_rolled_back_without_ansible(host: Host) -> None:
+    """The run is killed while the host still waits for the readiness probe."""
     before = caddy(host)
     run = subprocess.Popen(host.command(**UNREACHABLE), cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     assert run.stdin
     run.stdin.write(PLAYBOOK)
     run.stdin.close()
-    unit = "nous-vm-gate-apply.service"
+    unit = "nous-vm-gateway-apply.service"
     host.sh(f"until systemctl --quiet is-active {unit}; do sleep 0.1; done")
     run.kill()
     run.wait()

@@ -1,4 +1,4 @@
-"""A public MCP client, through the gate, to the stand-in for nous."""
+"""A public MCP client, through the gateway, to the stand-in for nous."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def call(host: Host, tmp_path: Path) -> Iterator[object]:
         server = subprocess.Popen([sys.executable, "-m", "nous", "serve"], env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     assert server.stderr
     try:
-        said = next((line for line in server.stderr if "Uvicorn running on" in line), "")
-        assert said
+        output = next((line for line in server.stderr if "Uvicorn running on" in line), "")
+        assert output
 
         def run(source: str, browser: str) -> tuple[int, dict[str, object], str]:
             where = ["--address", "127.0.0.1", "--source-address", source, "--browser-source", browser, "--ca", str(authority)]
@@ -49,15 +49,15 @@ def call(host: Host, tmp_path: Path) -> Iterator[object]:
 
 @pytest.mark.parametrize("source", [VENDOR, OPERATOR])
 def test_listed_client_and_a_browser_from_anywhere(call: object, source: str) -> None:
-    code, seen, said = call(source, STRANGER)  # type: ignore[operator]
-    assert code == 0, said
+    code, seen, output = call(source, STRANGER)  # type: ignore[operator]
+    assert code == 0, output
     assert "hello" in json.dumps(seen["result"])
     paths = [path for _method, path, _status in seen["requests"]]  # type: ignore[attr-defined]
     assert {"/", "/.well-known/oauth-protected-resource", "/.well-known/oauth-authorization-server", "/register", "/authorize", "/token"} <= set(paths)
 
 
 def test_a_client_that_is_not_listed_gets_nowhere(call: object) -> None:
-    code, seen, said = call(STRANGER, VENDOR)  # type: ignore[operator]
+    code, seen, output = call(STRANGER, VENDOR)  # type: ignore[operator]
     assert code == 1
-    assert "answered 403" in said
+    assert "answered 403" in output
     assert "result" not in seen

@@ -1,4 +1,4 @@
-"""How the gate is spoken to: TLS, names, addresses, protocols, sizes, slow senders, streams."""
+"""How the gateway is spoken to: TLS, names, addresses, protocols, sizes, slow senders, streams."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_headers_of_24_kb_over_h2(client: Client) -> None:
 
 
 def slow(client: Client, first: bytes, drip: bytes, every: float) -> float:
-    """Send something, then a little of it again and again; return when the gate had enough."""
+    """Send something, then a little of it again and again; return when the gateway had enough."""
     with client.secure(STRANGER) as connection:
         start = time.monotonic()
         connection.sendall(first)
@@ -196,7 +196,7 @@ def test_stream(client: Client) -> None:
 
 
 def test_admin_api(host: Host) -> None:
-    """No port beside the gate's two, and no way to the socket for who is not Caddy."""
+    """No port beside the gateway's two, and no way to the socket for who is not Caddy."""
     assert sorted(set(host.sh("ss -Hltnp | grep caddy | awk '{print $4}' | sed 's/.*://'").split())) == ["443", "80"]
     connect = "import socket; socket.socket(socket.AF_UNIX).connect('/run/caddy/admin.sock')"
     assert "PermissionError" in host.sh(f'setpriv --reuid=nobody --regid=nogroup --clear-groups python3 -c "{connect}" 2>&1 || true')
@@ -210,20 +210,20 @@ def test_secrets_are_not_written_down(host: Host, client: Client) -> None:
     try:
         assert [client.ask(source, query, *headers).status for source in (VENDOR, STRANGER)] == [502, 502]
         assert client.h2(STRANGER, over_h2(query))[0].status == 502
-        assert client.ask(STRANGER, "/token?code=SECRET-code", *headers).refused == "address"
+        assert client.ask(STRANGER, "/token?code=SECRET-code", *headers).denied == "address"
     finally:
         client.backend.start()
     access = host.sh("cat /var/log/caddy/access.log")
     journal = host.sh("journalctl --output=cat --unit=caddy.service")
     assert '"uri":"/token?..."' in access
-    assert '"refused":"address"' in access
+    assert '"denied":"address"' in access
     assert "connection refused" in journal
     assert [line for line in (access + journal).splitlines() if "SECRET" in line] == []
 
 
-def test_who_was_refused_is_one_command_away(host: Host, client: Client) -> None:
+def test_who_was_denied_is_one_command_away(host: Host, client: Client) -> None:
     client.ask(STRANGER, "/token-of-mine")
-    said = host.sh("/usr/local/sbin/nous-vm-gate refused")
+    said = host.sh("/usr/local/sbin/nous-vm gate denied")
     assert any(line.startswith(STRANGER) and "GET nous.example.org/" in line and "(address)" in line for line in said.splitlines()), said
 
 

@@ -1,8 +1,7 @@
-"""The gate beside other sites: in a file that the Caddyfile of an estate imports."""
+"""The gateway beside other sites: in a file that the Caddyfile of an estate imports."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Iterator
 
@@ -47,15 +46,15 @@ class Estate:
     def serves(self) -> None:
         for source in (OPERATOR, STRANGER):
             with self.host.client.secure(source, OTHER) as front, self.host.client.connect(source, 8090) as back:
-                for connection, said in ((front, b"the shop"), (back, b"the back of the shop")):
+                for connection, output in ((front, b"the shop"), (back, b"the back of the shop")):
                     connection.sendall(f"GET / HTTP/1.1\r\nHost: {OTHER}\r\nConnection: close\r\n\r\n".encode())
-                    assert connection.makefile("rb").read().endswith(said)
+                    assert connection.makefile("rb").read().endswith(output)
 
 
 def lines(run: subprocess.CompletedProcess[str]) -> str:
-    """Return the global block that a refusal tells to write."""
-    said = run.stdout.split("have these lines in its global block:", 1)[1].encode().decode("unicode_escape")
-    return said[said.index("{") : said.index("\n}") + 2] + "\n"
+    """Return the global block that a rejection gives."""
+    output = run.stdout.split("have these lines in its global block:", 1)[1].encode().decode("unicode_escape")
+    return output[output.index("{") : output.index("\n}") + 2] + "\n"
 
 
 @pytest.fixture(scope="module")
@@ -94,13 +93,19 @@ ONE_LESS = {
 }
 
 
+LACKS = """
+import sys
+from pathlib import Path
+sys.path.insert(0, "/usr/local/lib/nous-vm")
+from nous_vm.gateway.estate import lacking
+print(lacking(Path(sys.argv[1]), Path("/etc/caddy/conf.d/nous.caddy").read_text(), sys.argv[2]))
+"""
+
+
 def lacks(estate: Estate, file: str = "/etc/caddy/conf.d/nous.caddy") -> str:
-    """Ask the program alone: it reads the Caddyfile, whatever Caddy serves."""
-    params = {"file": file, "hostname": HOST, "content": estate.host.sh("cat /etc/caddy/conf.d/nous.caddy")}
-    done = subprocess.run(
-        ["docker", "exec", estate.host.container, "/usr/local/sbin/nous-vm-gate", "estate", json.dumps(params)], capture_output=True, text=True, check=True
-    )
-    return done.stdout
+    """Query what lacks of the package alone: it reads the Caddyfile, whatever Caddy serves."""
+    argv = ["docker", "exec", estate.host.container, "python3", "-I", "-c", LACKS, file, HOST]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.parametrize("line", ONE_LESS)
@@ -112,12 +117,12 @@ def test_one_line_that_is_not_so_is_named(estate: Estate, line: str) -> None:
         estate.host.sh("cp --preserve /run/kept /etc/caddy/Caddyfile")
 
 
-def test_a_file_that_is_not_imported_is_refused(estate: Estate) -> None:
+def test_a_file_that_is_not_imported_is_rejected(estate: Estate) -> None:
     assert lacks(estate) == "\n"
     assert "/etc/caddy/Caddyfile does not import /etc/caddy/elsewhere/nous.caddy; " in lacks(estate, "/etc/caddy/elsewhere/nous.caddy")
 
 
-def test_a_site_that_is_there_already_is_refused(estate: Estate) -> None:
+def test_a_site_that_is_there_already_is_rejected(estate: Estate) -> None:
     estate.host.sh(f"cp /etc/caddy/conf.d/more.caddy /run/kept; printf 'http://{HOST} {{\\n}}\\n' >> /etc/caddy/conf.d/more.caddy")
     try:
         assert "Caddy does not accept /etc/caddy/Caddyfile together with /etc/caddy/conf.d/nous.caddy: " in lacks(estate)
@@ -125,21 +130,21 @@ def test_a_site_that_is_there_already_is_refused(estate: Estate) -> None:
         estate.host.sh("cp /run/kept /etc/caddy/conf.d/more.caddy")
 
 
-def test_the_gate_holds_and_the_estate_is_as_it_was(estate: Estate) -> None:
+def test_the_gateway_holds_and_the_estate_is_as_it_was(estate: Estate) -> None:
     client, before = estate.host.client, estate.state()
     assert client.ask(OPERATOR, "/").seen
     assert client.ask(VENDOR, "/token").seen
     assert client.ask(STRANGER, "/authorize?x").seen
     for target in ("/", "/token", "//authorize", "/AUTHORIZE", "/x/../authorize"):
         answer = client.ask(STRANGER, target, f"X-Forwarded-For: {VENDOR}")
-        assert (answer.status, answer.refused, answer.seen) == (403, "address", None)
+        assert (answer.status, answer.denied, answer.seen) == (403, "address", None)
     for sni, name in ((OTHER, HOST), (HOST, OTHER)):
         with client.secure(STRANGER, sni) as connection:
             connection.sendall(f"GET /token HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
-            assert parsed(connection.recv(65536)).refused in ("address", "")
+            assert parsed(connection.recv(65536)).denied in ("address", "")
     assert client.ask(STRANGER, "/", port=80).headers["location"] == f"https://{HOST}/"
-    assert estate.host.sh("test ! -e /etc/systemd/system/caddy.service.d/caddy-gateway.conf && nous-vm-check | grep sandbox").split()[2] == "warn"
-    assert "203.0.113.5" in estate.host.sh("nous-vm-gate refused")
+    assert estate.host.sh("test ! -e /etc/systemd/system/caddy.service.d/caddy-gateway.conf && nous-vm check | grep sandbox").split()[4] == "warn"
+    assert "203.0.113.5" in estate.host.sh("nous-vm gate denied")
     again = estate.play()
     assert "changed=0" in again.stdout, again.stdout
     assert estate.state() == before
@@ -153,17 +158,17 @@ def test_secrets_are_not_written_down(estate: Estate) -> None:
         assert client.ask(STRANGER, "/authorize?code=SECRET-code", "Authorization: Bearer SECRET-token").status == 502
     finally:
         client.backend.start()
-    said = host.sh("cat /var/log/caddy/*.log; journalctl --output=cat --unit=caddy.service")
-    assert '"uri":"/authorize?..."' in said
-    assert "SECRET" not in said
+    output = host.sh("cat /var/log/caddy/*.log; journalctl --output=cat --unit=caddy.service")
+    assert '"uri":"/authorize?..."' in output
+    assert "SECRET" not in output
 
 
 @only_on("debian-13", "another run of the role")
-def test_a_change_that_cannot_be_served_is_taken_back(estate: Estate) -> None:
+def test_a_change_that_cannot_be_served_is_rolled_back(estate: Estate) -> None:
     before, snippet = estate.state(), estate.host.sh("cat /etc/caddy/conf.d/nous.caddy")
     run = estate.play(__caddy_gateway_caddyfile=snippet.partition("\n")[2] + "\nhttp://nous.example.org:8088 {\n\trespond hello\n}\n")
     assert run.returncode != 0
-    assert "The configuration from before is back and serves." in " ".join(run.stdout.split()), run.stdout
+    assert "Rolled back: the configuration from before serves." in " ".join(run.stdout.split()), run.stdout
     assert estate.host.sh("cat /etc/caddy/conf.d/nous.caddy") == snippet
     assert estate.state().splitlines()[:-1] == before.splitlines()[:-1], "Caddy may be restarted"
     estate.serves()
@@ -172,14 +177,14 @@ def test_a_change_that_cannot_be_served_is_taken_back(estate: Estate) -> None:
 @only_full("two more runs")
 def test_the_sandbox_is_there_for_who_wants_it(estate: Estate) -> None:
     host = estate.host
-    run = estate.play(caddy_gateway_seal_shared=True)
+    run = estate.play(caddy_gateway_sandbox_shared=True)
     assert run.returncode == 0, run.stdout
     assert float(host.sh("systemd-analyze security --no-pager caddy.service | grep -oE 'level for caddy.service: [0-9.]+' | grep -oE '[0-9.]+$'")) <= 1.4
     estate.serves()
 
     # It goes with a configuration that can be served, and not before.
-    refused = estate.play(caddy_gateway_tls="files", caddy_gateway_tls_certificate="/absent.pem", caddy_gateway_tls_key="/absent.key")
-    assert "open /absent.pem: no such file or directory" in " ".join(refused.stdout.split()), refused.stdout
+    rejected = estate.play(caddy_gateway_tls="files", caddy_gateway_tls_certificate="/absent.pem", caddy_gateway_tls_key="/absent.key")
+    assert "open /absent.pem: no such file or directory" in " ".join(rejected.stdout.split()), rejected.stdout
     host.sh("test -e /etc/systemd/system/caddy.service.d/caddy-gateway.conf")
 
 
@@ -197,12 +202,12 @@ def test_it_goes_and_the_estate_stays(estate: Estate) -> None:
 
 
 @only_on("debian-13", "another run of the role")
-def test_a_first_change_that_cannot_be_served_is_taken_out(estate: Estate) -> None:
+def test_a_first_change_that_cannot_be_served_is_removed(estate: Estate) -> None:
     before = estate.state()
     body = "".join(f"{site} {{\n\trespond hello\n}}\n" for site in (f"http://{HOST}", f"http://{HOST}:8088", f"https://{HOST}"))
     run = estate.play(__caddy_gateway_caddyfile=body)
     assert run.returncode != 0
-    assert "nous.caddy was taken out again" in " ".join(run.stdout.split()), run.stdout
+    assert "nous.caddy was removed again" in " ".join(run.stdout.split()), run.stdout
     assert estate.host.sh("ls /etc/caddy/conf.d") == "more.caddy"
     assert estate.state().splitlines()[:-1] == before.splitlines()[:-1]
     estate.serves()

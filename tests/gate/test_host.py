@@ -1,4 +1,4 @@
-"""The gate on its host: a server behind a unix socket, a boot, a first install, a run that is killed."""
+"""The gateway on its host: a server behind a unix socket, a boot, a first install, a run that is killed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pytest
 from conftest import FULL, PLAYBOOK, REPOSITORY, Host, only_full, only_on
 from wire import HOST, OPERATOR, PUBLIC, STRANGER, VENDOR, context, parsed
 
-CHECK = "/usr/local/sbin/nous-vm-check"
+CHECK = "/usr/local/sbin/nous-vm check"
 
 
 def holds(host: Host) -> None:
     assert host.client.ask(OPERATOR, "/").seen
-    assert host.client.ask(STRANGER, "/").refused == "address"
+    assert host.client.ask(STRANGER, "/").denied == "address"
     assert host.client.ask(STRANGER, "/authorize").seen
 
 
@@ -32,12 +32,12 @@ def test_the_address_is_read_from_the_connection_alone(host: Host) -> None:
 @only_on("debian-testing", "the whole site has it on both")
 def test_server_behind_a_unix_socket(host: Host) -> None:
     """In a folder that only Caddy's group may enter."""
-    host.sh("install -d -o root -g caddy -m 0750 /run/door")
+    host.sh("install -d -o root -g caddy -m 0750 /run/proxy")
     host.backend.stop()
-    host.backend.start(f"/proc/{host.pid}/root/run/door/http.sock")
+    host.backend.start(f"/proc/{host.pid}/root/run/proxy/http.sock")
     try:
-        host.sh("chown root:caddy /run/door/http.sock && chmod 0660 /run/door/http.sock")
-        run = host.play(caddy_gateway_upstream="unix//run/door/http.sock")
+        host.sh("chown root:caddy /run/proxy/http.sock && chmod 0660 /run/proxy/http.sock")
+        run = host.play(caddy_gateway_upstream="unix//run/proxy/http.sock")
         assert run.returncode == 0, run.stdout
         for source, path in ((VENDOR, "/"), (OPERATOR, "/token"), *((STRANGER, path) for path in PUBLIC)):
             seen = host.client.ask(source, f"{path}?x=%2F", "X-Forwarded-For: 192.0.2.1").seen
@@ -46,20 +46,20 @@ def test_server_behind_a_unix_socket(host: Host) -> None:
         assert host.client.ask(OPERATOR, "/", method="POST", body=b"x" * 100000).seen
         for path in ("/", "/token", "//authorize", "/AUTHORIZE"):
             answer = host.client.ask(STRANGER, path)
-            assert (answer.refused, answer.seen) == ("address", None)
+            assert (answer.denied, answer.seen) == ("address", None)
         assert host.sh(CHECK).count("fail") == 0
-        connect = "import socket; socket.socket(socket.AF_UNIX).connect('/run/door/http.sock')"
+        connect = "import socket; socket.socket(socket.AF_UNIX).connect('/run/proxy/http.sock')"
         assert "PermissionError" in host.sh(f'setpriv --reuid=nobody --regid=nogroup --clear-groups python3 -c "{connect}" 2>&1 || true')
     finally:
         host.backend.stop()
-        host.sh("rm -r /run/door")
+        host.sh("rm -r /run/proxy")
         host.backend.start()
         assert host.play().returncode == 0
     holds(host)
 
 
 def test_boot(host: Host) -> None:
-    """The same certificate, the same gate, and nothing to do for a run."""
+    """The same certificate, the same gateway, and nothing to do for a run."""
 
     def certificate() -> bytes | None:
         with host.client.secure(STRANGER) as connection:
@@ -91,7 +91,7 @@ def test_absent_needs_no_package(host: Host) -> None:
 
 
 def watched_install(bare: Host) -> None:
-    """Ask for the welcome page all the time: what is answered comes from the gate, from the first answer on."""
+    """Ask for the welcome page all the time: what is answered comes from the gateway, from the first answer on."""
     answers: list[bytes] = []
     done = threading.Event()
 
@@ -119,14 +119,14 @@ def watched_install(bare: Host) -> None:
             watcher.join()
     assert run.returncode == 0, run.stdout
     assert len(answers) > 10
-    assert {(parsed(answer).status, parsed(answer).refused) for answer in answers if answer} == {(308, ""), (403, "address")}
+    assert {(parsed(answer).status, parsed(answer).denied) for answer in answers if answer} == {(308, ""), (403, "address")}
     holds(bare)
 
 
 @only_full("five runs")
-@pytest.mark.parametrize("task", ["See which packages", "Lay down configuration", "Keep Caddy running", "Let Caddy take", "PLAY RECAP"])
+@pytest.mark.parametrize("task", ["See which packages", "Write configuration", "Keep Caddy running", "Apply the gateway, or", "PLAY RECAP"])
 def test_killed_at_a_task(host: Host, task: str) -> None:
-    """A change is cut short as a task begins: the gate holds, by the old list or the new, and the next run makes it good."""
+    """A change is cut short as a task begins: the gateway holds, by the old allow list or the new, and the next run makes it good."""
     added = {"caddy_gateway_operator_cidrs": ["203.0.113.7/32", "198.51.100.0/24"]}
     run = subprocess.Popen(host.command(**added), cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert run.stdin
@@ -137,7 +137,7 @@ def test_killed_at_a_task(host: Host, task: str) -> None:
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
     holds(host)
-    host.sh("while systemctl --quiet is-active nous-vm-gate-apply.service; do sleep 0.1; done")
+    host.sh("while systemctl --quiet is-active nous-vm-gateway-apply.service; do sleep 0.1; done")
     holds(host)
     again = host.play(**added)
     assert again.returncode == 0, again.stdout

@@ -27,11 +27,11 @@ REWRITES = ["X-Original-URL: /authorize", "X-Rewrite-URL: /authorize", "X-HTTP-M
 HOSTS = ["other.example.org", f"{HOST}.", "localhost", "127.0.0.1", "[::1]", f"{HOST}.example.org", f"x.{HOST}", "", "*", f"{HOST}@other.example.org"]
 
 
-def assert_refused(answer: Answer, reason: str = "address") -> None:
-    """By the gate, with its reason, or by Caddy itself, because it is no HTTP; a CONNECT and `*` are answered by Go alone."""
+def assert_denied(answer: Answer, reason: str = "address") -> None:
+    """By the gateway, with its reason, or by Caddy itself, because it is no HTTP; a CONNECT and `*` are answered by Go alone."""
     status = {"address": 403, "host": 421, "path": 400}[reason]
     assert answer.seen is None
-    assert (answer.status, answer.refused) == (status, reason) or answer.status in (0, 400, 405, 501, 505), answer
+    assert (answer.status, answer.denied) == (status, reason) or answer.status in (0, 400, 405, 501, 505), answer
 
 
 @pytest.mark.parametrize("source", INSIDE)
@@ -47,20 +47,20 @@ def test_listed(client: Client, source: str, target: str) -> None:
 @pytest.mark.parametrize("target", ["/", "/token", "/x/../authorize"])
 def test_not_listed(client: Client, source: str, target: str) -> None:
     answer = client.ask(source, target)
-    assert (answer.status, answer.refused) == (403, "address")
+    assert (answer.status, answer.denied) == (403, "address")
     assert answer.seen is None
-    assert source.removeprefix("::ffff:").encode() in answer.rest, "a refused client is told the address that the gate saw"
+    assert source.removeprefix("::ffff:").encode() in answer.rest, "a denied client is told the address that the gateway saw"
 
 
 @pytest.mark.parametrize("target", SPELLINGS)
 def test_spelling(client: Client, target: str) -> None:
-    assert_refused(client.ask(STRANGER, target))
-    assert_refused(client.ask(STRANGER, target, version="1.0"))
+    assert_denied(client.ask(STRANGER, target))
+    assert_denied(client.ask(STRANGER, target, version="1.0"))
 
 
 @pytest.mark.parametrize("target", [target for target in SPELLINGS if target.startswith("/") and "#" not in target])
 def test_spelling_over_h2(client: Client, target: str) -> None:
-    assert_refused(client.h2(STRANGER, over_h2(target))[0])
+    assert_denied(client.h2(STRANGER, over_h2(target))[0])
 
 
 @pytest.mark.parametrize("path", PUBLIC)
@@ -74,14 +74,14 @@ def test_public(client: Client, path: str, query: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_method(client: Client, method: str) -> None:
-    assert_refused(client.ask(STRANGER, "/", method=method))
-    assert_refused(client.ask(STRANGER, "/token", method=method, body=b"x"))
-    assert_refused(client.h2(STRANGER, over_h2("/token", method))[0])
+    assert_denied(client.ask(STRANGER, "/", method=method))
+    assert_denied(client.ask(STRANGER, "/token", method=method, body=b"x"))
+    assert_denied(client.h2(STRANGER, over_h2("/token", method))[0])
 
 
 @pytest.mark.parametrize("header", FORGED)
 def test_forged(client: Client, header: str) -> None:
-    assert_refused(client.ask(STRANGER, "/", header))
+    assert_denied(client.ask(STRANGER, "/", header))
     for source in (OPERATOR, STRANGER):
         seen = client.ask(source, "/authorize", header).seen
         assert seen
@@ -92,7 +92,7 @@ def test_forged(client: Client, header: str) -> None:
 
 @pytest.mark.parametrize("header", REWRITES)
 def test_rewritten(client: Client, header: str) -> None:
-    assert_refused(client.ask(STRANGER, "/token", header))
+    assert_denied(client.ask(STRANGER, "/token", header))
 
 
 @pytest.mark.parametrize("name", ["Connection: X-Forwarded-For", "Connection: close, X-Forwarded-For", "Connection: Host"])
@@ -114,28 +114,28 @@ def test_protocol_headers_pass(client: Client) -> None:
 @pytest.mark.parametrize("name", HOSTS)
 @pytest.mark.parametrize("target", ["/", "/authorize"])
 def test_host(client: Client, name: str, target: str) -> None:
-    assert_refused(client.ask(VENDOR, target, host=name), "host")
-    assert_refused(client.h2(VENDOR, over_h2(target, authority=name))[0], "host")
+    assert_denied(client.ask(VENDOR, target, host=name), "host")
+    assert_denied(client.h2(VENDOR, over_h2(target, authority=name))[0], "host")
 
 
 @pytest.mark.parametrize("headers", [[], [f"Host: {HOST}", "Host: other.example.org"], [f"Host : {HOST}"], [f" Host: {HOST}"]])
 def test_no_host_or_two(client: Client, headers: list[str]) -> None:
-    assert_refused(client.ask(VENDOR, "/", *headers, host=None), "host")
-    assert_refused(client.ask(VENDOR, "/", *headers, host=None, version="1.0"), "host")
+    assert_denied(client.ask(VENDOR, "/", *headers, host=None), "host")
+    assert_denied(client.ask(VENDOR, "/", *headers, host=None, version="1.0"), "host")
 
 
 @pytest.mark.parametrize("authority", [HOST, f"{HOST}:443", HOST.upper()])
 def test_host_in_other_words(client: Client, authority: str) -> None:
     """The same host: who is listed comes in, who is not does not."""
     assert client.ask(OPERATOR, "/", host=authority).seen
-    assert_refused(client.ask(STRANGER, "/", host=authority))
+    assert_denied(client.ask(STRANGER, "/", host=authority))
 
 
 @pytest.mark.parametrize(
     "target", [f"https://{HOST}/token", f"http://{HOST}/token", f"https://{HOST}", f"https://{HOST}//authorize", f"https://x@{HOST}/token"]
 )
 def test_absolute_form(client: Client, target: str) -> None:
-    assert_refused(client.ask(STRANGER, target))
+    assert_denied(client.ask(STRANGER, target))
 
 
 @pytest.mark.parametrize("target", ["https://other.example.org/authorize", "http://127.0.0.1:8088/authorize", "ftp://x/authorize", "https:///token", "//x"])
@@ -146,7 +146,7 @@ def test_absolute_form_elsewhere(client: Client, target: str) -> None:
 
 
 def test_absolute_form_wins_over_host(client: Client) -> None:
-    assert_refused(client.ask(OPERATOR, "https://other.example.org/", host=HOST), "host")
+    assert_denied(client.ask(OPERATOR, "https://other.example.org/", host=HOST), "host")
     seen = client.ask(STRANGER, f"https://{HOST}/authorize?x", host="other.example.org").seen
     assert seen is None or (seen.path, seen.all("host")) == ("/authorize", [HOST])
 
@@ -291,4 +291,4 @@ def test_port_80_redirects_nowhere_else(client: Client, target: str) -> None:
 
 @pytest.mark.parametrize("name", ["other.example.org", "", "localhost"])
 def test_port_80_knows_one_host(client: Client, name: str) -> None:
-    assert_refused(client.ask(OPERATOR, "/", host=name, port=80), "host")
+    assert_denied(client.ask(OPERATOR, "/", host=name, port=80), "host")

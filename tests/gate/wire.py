@@ -1,4 +1,4 @@
-"""The wire on both sides of the gate: requests as they are written, and a server that keeps what reached it."""
+"""The wire on both sides of the gateway: requests as they are written, and a server that keeps what reached it."""
 
 from __future__ import annotations
 
@@ -156,8 +156,8 @@ class Answer:
     seen: Seen | None = None
 
     @property
-    def refused(self) -> str:
-        return self.headers.get("x-gate-refused", "")
+    def denied(self) -> str:
+        return self.headers.get("x-gateway-denied", "")
 
 
 def parsed(received: bytes) -> Answer:
@@ -181,7 +181,7 @@ def context(*alpn: str, version: ssl.TLSVersion | None = None) -> ssl.SSLContext
 
 
 class Client:
-    """Speaks to the gate of one host, from any of its addresses."""
+    """Speaks to the gateway of one host, from any of its addresses."""
 
     def __init__(self, network: Network, backend: Backend) -> None:
         self.network, self.backend = network, backend

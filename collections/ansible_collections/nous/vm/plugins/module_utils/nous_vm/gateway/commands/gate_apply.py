@@ -1,0 +1,27 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Take the gateway's configuration on disk into service and verify it, or roll back to the one that was verified last.
+
+--json prints {"applied": bool, "rolled_back": bool, "message": what is wrong, empty if nothing}.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ... import locks
+from ...cli import Result
+from ..apply import apply
+
+if TYPE_CHECKING:
+    import argparse
+
+WAIT = 150.0  # seconds: another that applies, and rolls back
+
+
+def run(_arguments: argparse.Namespace) -> Result:
+    with locks.held("gateway", "gate apply", wait=WAIT):
+        outcome = apply()
+    document = {"applied": not outcome.fault, "rolled_back": outcome.rolled_back, "message": outcome.fault}
+    return Result(document, outcome.fault or "the gateway is ready", 1 if outcome.fault else 0)

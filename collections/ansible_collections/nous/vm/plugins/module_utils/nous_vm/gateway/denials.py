@@ -1,0 +1,106 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who was denied, from Caddy's access log. Caddy writes it and strangers choose what is in it: every file, line and field is foreign."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from ..errors import ForeignError
+from ..foreign import open_file, printable
+
+FOLDER = Path("/var/log/caddy")
+PATTERN = "access*.log*"
+FILES = 32  # the newest that are read; Caddy keeps ten and the one that it writes
+FILE = 128 << 20  # bytes of one file, also when it is uncompressed; Caddy begins another at 50 MiB
+LINE = 1 << 17  # bytes of one line; a request's head is at most 20 kB
+ADDRESSES = 10000  # that are told apart
+OTHERS = "others"
+LET_IN = b'"denied":""'
+
+
+class Denial(NamedTuple):
+    """A request that was denied. when: seconds since the epoch. target: host and path. reason: address, host or path."""
+
+    when: float
+    address: str
+    method: str
+    target: str
+    reason: str
+
+
+class Denials(NamedTuple):
+    """Who was denied: how often, and the last time, by address, the busiest first. unreadable: which files could not be read, and why."""
+
+    addresses: dict[str, tuple[int, Denial]]
+    unreadable: list[str]
+
+
+def denied_since(since: float) -> Denials:
+    """Return who was denied; no more addresses than fit into little memory. since: seconds since the epoch."""
+    found: dict[str, tuple[int, Denial]] = {}
+    unreadable: list[str] = []
+    for path in _files(since):
+        try:
+            for each in denials_in(path, since):
+                address = each.address if each.address in found or len(found) < ADDRESSES else OTHERS
+                found[address] = (found.get(address, (0,))[0] + 1, each)
+        except FileNotFoundError:  # Caddy renames and compresses them meanwhile
+            continue
+        except (OSError, ForeignError) as error:
+            unreadable.append(printable(str(error)))
+    return Denials(dict(sorted(found.items(), key=lambda each: -each[1][0])), unreadable)
+
+
+def _files(since: float) -> list[Path]:
+    """Return the files of the access log that may have lines since then, the newest last."""
+    ages: dict[Path, float] = {}
+    for path in FOLDER.glob(PATTERN):
+        with contextlib.suppress(FileNotFoundError):
+            ages[path] = path.lstat().st_mtime
+    return sorted((path for path, age in ages.items() if age >= since), key=lambda path: ages[path])[-FILES:]
+
+
+def denials_in(path: Path, since: float) -> Iterator[Denial]:
+    """Yield the denials in a file of the access log. Raises OSError, ForeignError."""
+    with open_file(path, FILE) as file:
+        lines: Any = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+        with contextlib.suppress(EOFError, zlib.error):  # it is not complete yet
+            for line in _lines(lines):
+                if LET_IN not in line and (found := parsed(line)) and found.when >= since:
+                    yield found
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a file up to a limit of bytes. Of one that is too long, the pieces are no JSON."""
+    left = FILE
+    while left > 0 and (line := file.readline(min(LINE, left))):
+        left -= len(line)
+        yield line
+
+
+def parsed(line: bytes) -> Denial | None:
+    """Return the denial that a line of the access log tells of; None if it tells of none, or is being written."""
+    try:
+        entry = json.loads(line)
+        request, when, reason = entry["request"], entry["ts"], entry["denied"]
+        if not reason or not isinstance(when, int | float):
+            return None
+        target = f"{request['host']}{request['uri']}"
+        return Denial(float(when), printable(str(request["remote_ip"]), 64), printable(str(request["method"])), printable(target), printable(str(reason)))
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+
+
+def shown(address: str, times: int, last: Denial) -> str:
+    """Return one address as a line for a person."""
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(last.when))
+    return f"{address:39}  {times:6} times, last at {when}: {last.method} {last.target} ({last.reason})"
