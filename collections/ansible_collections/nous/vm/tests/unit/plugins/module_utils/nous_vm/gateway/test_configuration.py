@@ -57,8 +57,8 @@ def test_parameters() -> None:
     assert configuration.config() == configuration.CADDYFILE
     configuration.PARAMETERS.write_text(json.dumps(TOLD | {"config": "/etc/caddy/conf.d/nous.caddy"}), encoding="utf-8")
     told = configuration.parameters()
-    assert told == (Path("/etc/caddy/conf.d/nous.caddy"), "nous.example.org", ["203.0.113.7/32"], ["/authorize"], 1.4)
-    assert configuration.config() == told.config
+    assert configuration.config() == told.config == Path("/etc/caddy/conf.d/nous.caddy")
+    assert told[1:] == ("nous.example.org", ["203.0.113.7/32"], ["/authorize"], 1.4)
 
 
 def test_state_of_a_host_without_the_gateway() -> None:
