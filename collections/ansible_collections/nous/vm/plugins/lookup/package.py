@@ -19,7 +19,7 @@ version_added: 1.0.0
 short_description: The files of the host's package
 description:
   - Lists the directories and files of the Python package that nous.vm installs on a host, as entries of M(nous.vm.files), together with the command
-    C(nous-vm).
+    C(nous-vm) and the completion of its words in Bash.
   - The core is always among them; the terms are the subpackages that a role brings.
 options:
   _terms:
@@ -54,6 +54,12 @@ from nous_vm.cli import main
 
 sys.exit(main())
 """
+COMPLETION = """# Managed by Ansible (nous.vm).
+_nous_vm() {
+    mapfile -t COMPREPLY < <(/usr/local/sbin/nous-vm complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+}
+complete -F _nous_vm nous-vm
+"""
 
 
 def entries(subpackages: t.Iterable[str]) -> list[dict[str, str]]:
@@ -68,7 +74,8 @@ def entries(subpackages: t.Iterable[str]) -> list[dict[str, str]]:
     for folder in folders:
         for path in sorted(folder.glob("*.py")):
             found.append({"path": f"{LIBRARY}/nous_vm/{path.relative_to(SOURCE)}", "content": path.read_text(encoding="utf-8")})
-    return [*found, {"path": "/usr/local/sbin/nous-vm", "content": COMMAND, "mode": "0755"}]
+    found += [{"path": "/usr/local/sbin/nous-vm", "content": COMMAND, "mode": "0755"}]
+    return [*found, {"path": "/etc/bash_completion.d", "state": "directory"}, {"path": "/etc/bash_completion.d/nous-vm", "content": COMPLETION}]
 
 
 class LookupModule(LookupBase):

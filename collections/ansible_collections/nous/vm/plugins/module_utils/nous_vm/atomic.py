@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import json
 import os
 from pathlib import Path
 from typing import Any
+
+from .errors import NousVmError
 
 
 def sync_directory(path: Path) -> None:
@@ -20,23 +24,53 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def own_directory(path: Path, mode: int = 0o700) -> int:
+    """Return a descriptor of a directory that nobody but this user can change what is in; it is made if it is absent. Raises OSError, NousVmError."""
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=mode)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except NotADirectoryError:  # of a symbolic link too
+        raise NousVmError(f"{path} is not a directory; move it away") from None
+    found = os.fstat(descriptor)
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        os.close(descriptor)
+        raise NousVmError(f"{path} belongs to uid {found.st_uid} with mode {found.st_mode & 0o7777:04o}, so that others can change what is in it; move it away")
+    return descriptor
+
+
+def _aside(path: Path) -> Path:
+    """Return a name for the next version of a file, and remove what writers that are gone left of theirs.
+
+    The name is this process's own: two that write one file at once do not get in each other's way.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
+        pid = left.name.split(".")[-2]
+        if pid == str(os.getpid()) or not Path(f"/proc/{pid}").exists():
+            left.unlink(missing_ok=True)
+    return path.with_name(f".{path.name}.{os.getpid()}.new")
+
+
 def write(path: Path, content: bytes, mode: int = 0o600, owner: tuple[int, int] | None = None, mtime: float | None = None) -> None:
     """Write a file under a name of its own and move it into place once it is on the disk.
 
     mode: permission bits. owner: uid and gid; of this process by default. mtime: seconds since the epoch; now by default.
     """
-    aside = path.with_name(f".{path.name}.new")
-    aside.unlink(missing_ok=True)
-    with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        if owner is not None:
-            os.fchown(file.fileno(), *owner)
-        os.fchmod(file.fileno(), mode)
-        if mtime is not None:
-            os.utime(file.fileno(), (mtime, mtime))
-        os.fsync(file.fileno())
-    aside.replace(path)
+    aside = _aside(path)
+    try:
+        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            if owner is not None:
+                os.fchown(file.fileno(), *owner)
+            os.fchmod(file.fileno(), mode)
+            if mtime is not None:
+                os.utime(file.fileno(), (mtime, mtime))
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
     sync_directory(path.parent)
 
 
@@ -47,8 +81,7 @@ def write_json(path: Path, value: object, mode: int = 0o600) -> None:
 
 def symlink(path: Path, target: str | Path) -> None:
     """Make a symbolic link, or point the one that is there elsewhere, in one step."""
-    aside = path.with_name(f".{path.name}.new")
-    aside.unlink(missing_ok=True)
+    aside = _aside(path)
     aside.symlink_to(target)
     aside.replace(path)
     sync_directory(path.parent)

@@ -4,27 +4,36 @@
 """nous-vm COMMAND: finds the commands that the roles on this host brought, runs one, prints what came of it.
 
 A command is a module in a folder commands of the package, by its name: status.py is nous-vm status, audit_verify.py is nous-vm audit verify. Its documentation
-is the help; it defines run(arguments), which returns a Result, and may define arguments(parser) and EXAMPLE.
+is the help; it defines run(arguments), which returns a Result, and may define arguments(parser) and EXAMPLE. What it raises as a NousVmError or an OSError is
+printed; with --json there is a document then too, which has the key message.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from .errors import NousVmError, UsageError
+from .foreign import printable
 
 if TYPE_CHECKING:
+    import argparse
     from types import ModuleType
 
 HERE = Path(__file__).parent
+HELP = ("--help", "-h", "help")
+INTERRUPTED = 130  # as shells have it
 CODES = "exit codes: 0 done or healthy, 1 failed or not healthy, 2 wrong call or configuration, 3 interrupted (recover completes it), 4 locked by somebody else"
 
 
 class Result(NamedTuple):
-    """What came of a command. document: what --json prints. text: what a person reads; nothing is printed if it is empty. code: the exit code."""
+    """What came of a command.
+
+    document: what --json prints, with the key message if code is not 0. text: what a person reads; nothing is printed if it is empty. code: the exit code.
+    """
 
     document: dict[str, Any]
     text: str = ""
@@ -47,35 +56,38 @@ def named(words: list[str]) -> tuple[str, str, list[str]]:
         name = " ".join(words[:count])
         if len(words) >= count and name in known:
             return name, known[name], words[count:]
+    if group := [name for name in known if name.startswith(f"{words[0]} ")]:
+        raise UsageError(f"nous-vm {words[0]} needs one more word; there are: {', '.join(group)}")
     raise UsageError(f"there is no command {words[0]!r}; there are: {', '.join(known)}")
 
 
 def summary(module: str) -> str:
     """Return the first line of a module's documentation, without running the module."""
-    import ast
-
-    tree = ast.parse(HERE.joinpath(*module.split(".")).with_suffix(".py").read_bytes())
-    return (ast.get_docstring(tree) or "").partition("\n")[0]
+    source = HERE.joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8")
+    return source.partition('"""')[2].partition("\n")[0].removesuffix('"""')
 
 
-def overview() -> str:
-    """Return what nous-vm --help prints."""
-    known = commands()
+def overview(group: str = "") -> str:
+    """Return what nous-vm --help prints, or nous-vm GROUP --help."""
+    known = {name: module for name, module in commands().items() if not group or name.startswith(f"{group} ")}
     width = max(map(len, known))
     lines = [f"  {name.ljust(width)}  {summary(module)}" for name, module in known.items()]
     head = "usage: nous-vm COMMAND [--json] [...]\n\nLook after nous on this host. nous-vm COMMAND --help says more of one, with an example."
     return "\n".join([head, "", "commands:", *lines, "", CODES])
 
 
-def parser(name: str, module: ModuleType) -> Any:
+def parser(name: str, module: ModuleType) -> argparse.ArgumentParser:
     """Return the parser of a command."""
     import argparse
 
-    example = getattr(module, "EXAMPLE", f"sudo nous-vm {name}")
-    made = argparse.ArgumentParser(
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise UsageError(f"{message}; nous-vm {name} --help shows what is allowed")
+
+    made = Parser(
         prog=f"nous-vm {name}",
         description=module.__doc__,
-        epilog=f"example: {example}\n{CODES}",
+        epilog=f"example: {getattr(module, 'EXAMPLE', f'sudo nous-vm {name}')}\n{CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--json", action="store_true", help="print one JSON document")
@@ -87,28 +99,44 @@ def parser(name: str, module: ModuleType) -> Any:
 def main(words: list[str] | None = None) -> int:
     """Run the command that the words name; return the exit code."""
     given = sys.argv[1:] if words is None else words
-    if not given or given[0] in ("--help", "-h", "help"):
-        print(overview())
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # whatever the terminal's encoding is
+    try:
+        return _run(given)
+    except BrokenPipeError:  # of a reader that has seen enough, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NousVmError.exit_code
+    except KeyboardInterrupt:
+        print(f"nous-vm {' '.join(given[:1])}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(given: list[str]) -> int:
+    if not given or given[0] in HELP:
+        print(overview(), flush=True)
         return 0 if given else UsageError.exit_code
-    name = given[0]
+    if given[1:] and given[1] in HELP and any(name.startswith(f"{given[0]} ") for name in commands()):
+        print(overview(given[0]), flush=True)
+        return 0
+    name = printable(given[0])
     try:
         name, path, rest = named(given)
         module = importlib.import_module(f".{path}", __package__)
         quick = getattr(module, "quick", None)  # a command that runs in every stop of the server, and has no time for argparse
         if quick is not None and not rest:
             return int(quick())
-        arguments = parser(name, module).parse_args(rest)
-        result: Result = module.run(arguments)
-    except NousVmError as error:
+        result: Result = module.run(parser(name, module).parse_args(rest))
+    except (NousVmError, OSError) as error:
         print(f"nous-vm {name}: {error}", file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        print(f"nous-vm {name}: {error}", file=sys.stderr)
-        return NousVmError.exit_code
-    if arguments.json:
+        code = error.exit_code if isinstance(error, NousVmError) else NousVmError.exit_code
+        result = Result({"message": str(error)}, "", code)
+    _print(result, "--json" in given)
+    return result.code
+
+
+def _print(result: Result, as_json: bool) -> None:
+    if as_json:
         import json
 
         print(json.dumps(result.document, indent=2), flush=True)
     elif result.text:
         print(result.text, flush=True)
-    return result.code

@@ -5,23 +5,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import re
 import select
+import selectors
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from .foreign import printable
 from .names import CONFIGURATION
 from .programs import run
 
 PART = 60.0  # seconds that one part gets
+GRACE = 2.0  # seconds that a part gets to end the programs that it runs
 ROWS = 1 << 20  # bytes of rows that one part gives
+END = "\n"
 STATUSES = ("ok", "warn", "unknown", "fail")
 SERVICE = ("ActiveState", "SubState", "ActiveEnterTimestamp", "UnitFileState", "NRestarts")  # of a unit, for unit_rows
 COLOURS = {"ok": "32", "warn": "33", "unknown": "33", "fail": "31"}
@@ -65,30 +70,96 @@ def _loaded(name: str) -> Check:
 
 
 def run_parts(checks: dict[str, Check], limit: float = PART) -> list[Finding]:
-    """Run every part, side by side; one that breaks or hangs is a row that failed, after those that it gave."""
-    begun = {name: _begin(check) for name, check in checks.items()}
+    """Run every part, side by side, LIMIT seconds; one that breaks, hangs, dies or floods is a row that failed, after those that it gave."""
+    begun: list[_Part] = []
     deadline = time.monotonic() + limit
-    return [finding for name, (pid, pipe) in begun.items() for finding in _end(name, pid, pipe, deadline, limit)]
+    try:
+        with selectors.DefaultSelector() as selector:
+            for name, check in checks.items():
+                begun.append(_Part(name, check))
+                selector.register(begun[-1].pipe, selectors.EVENT_READ, begun[-1])
+            while selector.get_map() and (left := deadline - time.monotonic()) > 0:
+                for key, _events in selector.select(left):
+                    if not key.data.read():
+                        selector.unregister(key.fd)
+    finally:  # also if somebody interrupts the check
+        for part in begun:
+            part.stop()
+        for part in begun:
+            part.end()
+    return [Finding(part.name, *row) for part in begun for row in part.rows(limit)]
 
 
-def _begin(check: Check) -> tuple[int, int]:
-    """Run a part in a process of its own, which writes a row a line; return its number and where its rows come from."""
-    ours, theirs = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
-    if pid:
+class _Part:
+    """A part of the check that runs in a process of its own, which writes a row a line, and an empty line when it is complete."""
+
+    def __init__(self, name: str, check: Check) -> None:
+        self.name, self.content, self.ended, self.status = name, b"", False, 0
+        self.pipe, theirs = os.pipe2(os.O_CLOEXEC)
+        self.pid = os.fork()
+        if not self.pid:
+            _write_rows(check, theirs)
         os.close(theirs)
-        return pid, ours
+
+    def read(self) -> bool:
+        """Read what there is; return whether there may be more to read."""
+        block = os.read(self.pipe, 1 << 16)
+        self.content += block
+        self.ended = not block
+        return bool(block) and len(self.content) < ROWS
+
+    def stop(self) -> None:
+        """Have a part that still runs stop, and with it the programs that it runs."""
+        if not self.ended:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+
+    def end(self) -> None:
+        """End the process, by force if need be, and whatever is left of its group."""
+        os.close(self.pipe)
+        handle = os.pidfd_open(self.pid)
+        select.select([handle], [], [], GRACE)
+        os.close(handle)
+        for kill in (os.killpg, os.kill):  # of a process that has not come to have a group there is none
+            with contextlib.suppress(ProcessLookupError):
+                kill(self.pid, signal.SIGKILL)
+        self.status = os.waitpid(self.pid, 0)[1]
+
+    def rows(self, limit: float) -> list[Row]:
+        """Return the rows that it gave, and one more if it did not end well."""
+        lines = self.content.decode().splitlines(keepends=True)
+        found = [Row(*json.loads(line)) for line in lines if line.endswith("\n") and line != END]
+        after = f"after the row {found[-1].name}" if found else "before its first row"
+        if len(self.content) >= ROWS:
+            found.append(Row("check", "fail", f"the check gave more than {ROWS} bytes of rows"))
+        elif not self.ended:
+            found.append(Row("check", "fail", f"the check did not end within {limit:g} s; it hung {after}"))
+        elif END not in lines:
+            found.append(Row("check", "fail", f"the check died {after} (exit code {os.waitstatus_to_exitcode(self.status)})"))
+        return found
+
+
+def _write_rows(check: Check, pipe: int) -> NoReturn:
+    """Write the rows of a part to a pipe, in the process that is the part's own."""
+    code = 1
     try:
         os.setsid()
-        with os.fdopen(theirs, "w", encoding="utf-8") as rows:
+        signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))  # so that programs.run ends what it runs
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for standard in (0, 1):  # a part gives rows and prints nothing
+            os.dup2(nothing, standard)
+        with os.fdopen(pipe, "w", encoding="utf-8") as rows:
             for row in _rows(check):
                 rows.write(json.dumps(row) + "\n")
                 rows.flush()
+            rows.write(END)
+        code = 0
     finally:
-        os._exit(0)
+        os._exit(code)
 
 
 def _rows(check: Check) -> Iterator[Row]:
+    """Yield the rows of a part as they may be printed, and how it broke if it did."""
     try:
         for row in check():
             if row.status not in STATUSES:
@@ -96,30 +167,6 @@ def _rows(check: Check) -> Iterator[Row]:
             yield Row(printable(row.name), row.status, printable(row.detail))
     except Exception as error:  # noqa: BLE001 - whatever a part does, the others are still to be run
         yield Row("check", "fail", f"the check broke: {printable(f'{type(error).__name__}: {error}')}")
-
-
-def _end(name: str, pid: int, pipe: int, deadline: float, limit: float) -> list[Finding]:
-    """Return the rows of a part; what it began is ended."""
-    content, late = b"", False
-    while len(content) < ROWS:
-        if not select.select([pipe], [], [], max(deadline - time.monotonic(), 0))[0]:
-            late = True
-            break
-        block = os.read(pipe, 65536)
-        if not block:
-            break
-        content += block
-    os.close(pipe)
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    rows = [Row(*json.loads(line)) for line in content.decode().splitlines(keepends=True) if line.endswith("\n")]
-    if late:
-        after = f"after the row {rows[-1].name}" if rows else "before its first row"
-        rows.append(Row("check", "fail", f"the check did not end within {limit:g} s; it hung {after}"))
-    return [Finding(name, *row) for row in rows]
 
 
 def table(found: list[Finding], colour: bool) -> str:
@@ -157,8 +204,12 @@ def permissions(path: Path, expected: str) -> tuple[str, str]:
     except FileNotFoundError:
         return "fail", f"absent instead of {expected}"
     owner, group = expected.split()[1].split(":")
-    user = found.st_uid if owner.isdecimal() else path.owner()
-    seen = f"{found.st_mode & 0o7777:04o} {user}:{found.st_gid if group.isdecimal() else path.group()}"
+    user: str | int = found.st_uid
+    set_group: str | int = found.st_gid
+    with contextlib.suppress(KeyError):  # of an account that is gone the number is shown
+        user = user if owner.isdecimal() else path.owner()
+        set_group = set_group if group.isdecimal() else path.group()
+    seen = f"{found.st_mode & 0o7777:04o} {user}:{set_group}"
     return ("ok", seen) if seen == expected else ("fail", f"{seen} instead of {expected}")
 
 
@@ -173,4 +224,6 @@ def unit_rows(state: dict[str, str]) -> Iterator[Row]:
 
 def document(found: list[Finding]) -> dict[str, Any]:
     """Return what check prints as JSON."""
-    return {"healthy": all(row.status != "fail" for row in found), "rows": [row._asdict() for row in found]}
+    failed = [f"{row.part}: {row.name}: {row.detail}" for row in found if row.status == "fail"]
+    about: dict[str, Any] = {"healthy": not failed, "rows": [row._asdict() for row in found]}
+    return about | {"message": f"not in the expected state: {'; '.join(failed)}"} if failed else about

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from .atomic import own_directory
 from .errors import LockedError
 from .foreign import printable
 
@@ -22,9 +23,11 @@ FLOCK = "hhqqi"  # struct flock of fcntl(2) on 64-bit Linux
 
 
 def _open(name: str) -> int:
-    with contextlib.suppress(FileExistsError):
-        FOLDER.mkdir(mode=0o700)
-    return os.open(FOLDER / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    folder = own_directory(FOLDER)
+    try:
+        return os.open(f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    finally:
+        os.close(folder)
 
 
 def _lock(command: int, descriptor: int) -> int:

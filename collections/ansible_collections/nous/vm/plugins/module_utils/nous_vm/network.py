@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import pwd
@@ -45,10 +46,12 @@ def listeners(user: str | None = None) -> dict[str, Listener]:
 
 def ports_of(process: Path, sockets: dict[str, Listener]) -> set[int]:
     """Return the TCP ports that a process (its folder below /proc) listens on."""
-    try:
-        return {sockets[name].port for link in process.glob("fd/*") if (name := os.readlink(link)) in sockets}
-    except OSError:
-        return set()
+    found = set()
+    with contextlib.suppress(OSError):  # it ended
+        for link in process.glob("fd/*"):
+            with contextlib.suppress(OSError):  # it closed this one
+                found |= {sockets[name].port for name in [os.readlink(link)] if name in sockets}
+    return found
 
 
 def holders(ports: Iterable[int], unit: str = "") -> dict[int, str]:

@@ -14,7 +14,9 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .atomic import write
+from .atomic import own_directory, write
+from .errors import ForeignError, UsageError
+from .foreign import read_json
 from .names import RUNTIME
 
 FOLDER = RUNTIME / "pause"
@@ -45,8 +47,8 @@ def reasons(now: float | None = None) -> list[Reason]:
     found = []
     for path in FOLDER.glob("[!.]*.json"):
         try:
-            found.append(Reason(**json.loads(path.read_bytes())))
-        except (OSError, ValueError, TypeError):  # one that is being cleared, or not ours
+            found.append(Reason(**read_json(path)))
+        except (OSError, ForeignError, TypeError):  # one that is being cleared, or not ours
             continue
     return sorted((each for each in found if not each.until or each.until > at), key=lambda each: each.since)
 
@@ -56,8 +58,7 @@ def add(owner: str, why: str, *, reject: bool = False, seconds: float = 0) -> Re
     now = time.time()
     reason = Reason(owner, why, now, reject, now + seconds if seconds else 0.0)
     for folder in (RUNTIME, FOLDER):
-        if not folder.exists():
-            folder.mkdir(mode=0o700, exist_ok=True)
+        os.close(own_directory(folder))
     write(_path(owner), json.dumps(asdict(reason)).encode())
     return reason
 
@@ -73,5 +74,5 @@ def clear(owner: str) -> bool:
 
 def _path(owner: str) -> Path:
     if not owner.replace("-", "").replace("_", "").isalnum():
-        raise ValueError(f"{owner!r} is no owner")
+        raise UsageError(f"{owner!r} is no owner of a pause; allowed are letters, digits, - and _, for example alice")
     return FOLDER / f"{owner}.json"

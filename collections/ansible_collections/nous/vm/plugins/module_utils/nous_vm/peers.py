@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import io
 import socket
@@ -16,6 +17,7 @@ from .errors import ForeignError
 from .foreign import parse_json, printable
 
 ANSWER = 1 << 20  # bytes of an answer that are read
+BLOCK = 1 << 16
 
 
 class Answer(NamedTuple):
@@ -65,7 +67,7 @@ class _Bounded:
         return io.BufferedReader(_Reader(self.connected, self.deadline, self.limit))
 
     def close(self) -> None:
-        self.connected.close()
+        """Do nothing: http.client closes it before it reads an answer that ends with the connection, and who connected closes it afterwards."""
 
 
 def _remaining(deadline: float) -> float:
@@ -104,7 +106,9 @@ def ask(
             elif first_event and response.getheader("Content-Type", "").startswith("text/event-stream"):
                 content = next((line for line in response if line.startswith(b"data:")), b"")
             else:
-                content = response.read()
+                content = b"".join(iter(functools.partial(response.read1, BLOCK), b""))  # read() would reserve what Content-Length claims
+                if response.length:
+                    raise http.client.IncompleteRead(content[:0], response.length)
         except http.client.HTTPException as error:
             raise ForeignError(f"it does not speak HTTP: {printable(repr(error))}") from None
         return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, content)

@@ -72,7 +72,9 @@ def run(
             preexec_fn=preexec_fn,
             **identity,
         )
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if error.filename != str(argv[0]):  # the directory that it is to run in
+            raise
         return Completed(127, b"", f"{argv[0]} is not installed".encode())
     with process:
         try:

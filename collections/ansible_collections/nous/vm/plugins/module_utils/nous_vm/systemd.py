@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from .errors import NousVmError
 from .foreign import printable
@@ -31,7 +33,7 @@ def ordered(*arguments: str, timeout: float = WORK) -> None:
 
 
 def show(unit: str, *properties: str) -> dict[str, str]:
-    """Return properties of a unit as systemctl show prints them; none if systemd does not answer."""
+    """Return properties of a unit as systemctl show prints them. Raises NousVmError if systemd does not answer."""
     return show_all([unit], *properties)[unit]
 
 
@@ -73,15 +75,18 @@ def transient(
     return ["systemd-run", *about, *named, *options, *settings, *(f"--property={each}" for each in properties), *map(str, argv)]
 
 
-def in_unit(unit: str, properties: Iterable[str], argv: Iterable[str | Path], *, timeout: float, **options: object) -> Completed:
+def in_unit(unit: str, properties: Iterable[str], argv: Iterable[str | Path], *, timeout: float, **options: Any) -> Completed:
     """Run a program in a unit of its own, within TIMEOUT seconds; RuntimeMaxSec= ends it there if this process does not come to it."""
     limits = [*properties, f"RuntimeMaxSec={timeout:g}"]
-    return run(transient(unit, limits, argv), timeout=timeout + 10, **options)  # type: ignore[arg-type]
+    return run(transient(unit, limits, argv), timeout=timeout + 10, **options)
 
 
 def version() -> int:
-    """Return the version of the systemd that is installed."""
-    return int(systemctl("--version", timeout=ANSWER).split()[1])
+    """Return the version of the systemd that is installed. Raises NousVmError if that cannot be told."""
+    found = re.match(r"systemd (\d+)", systemctl("--version", timeout=ANSWER))
+    if not found:
+        raise NousVmError("systemctl --version does not print the version of systemd")
+    return int(found[1])
 
 
 def invoked_by_systemd() -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..cli import Result
+from ..errors import UsageError
 from ..events import history
 from ..foreign import printable
 
@@ -21,10 +22,12 @@ EXAMPLE = "sudo nous-vm history --count 50"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--count", type=int, default=20, help="how many events (default: 20)")
+    parser.add_argument("--count", type=int, default=20, metavar="NUMBER", help="how many events, at least 1 (default: 20)")
 
 
 def run(arguments: argparse.Namespace) -> Result:
+    if arguments.count < 1:
+        raise UsageError(f"--count is {arguments.count}; allowed are numbers from 1 on, for example 50")
     found = history(arguments.count)
     known = ("time", "event", "result", "user", "from")
     lines = []

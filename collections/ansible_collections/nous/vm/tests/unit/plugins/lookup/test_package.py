@@ -43,8 +43,9 @@ def test_the_core_is_always_there(source: Path) -> None:
     assert [entry["path"] for entry in entries] == [
         *("/usr/local/lib/nous-vm", CORE, f"{CORE}/commands"),
         *(f"{CORE}/__init__.py", f"{CORE}/cli.py", f"{CORE}/commands/__init__.py", f"{CORE}/commands/check.py", "/usr/local/sbin/nous-vm"),
+        *("/etc/bash_completion.d", "/etc/bash_completion.d/nous-vm"),
     ]
-    assert [entry.get("state") for entry in entries] == ["directory"] * 3 + [None] * 5
+    assert [entry.get("state") for entry in entries] == ["directory"] * 3 + [None] * 5 + ["directory", None]
     assert entries[4] == {"path": f"{CORE}/cli.py", "content": "# cli.py\n"}
 
 
@@ -60,7 +61,7 @@ def test_a_directory_is_listed_before_what_lies_in_it(source: Path) -> None:
 
 
 def test_the_command_is_isolated_and_executable(source: Path) -> None:
-    command = package.entries([])[-1]
+    (command,) = [entry for entry in package.entries([]) if entry["path"] == "/usr/local/sbin/nous-vm"]
     assert command["mode"] == "0755"
     assert command["content"].startswith("#!/usr/bin/python3 -I\n")
     compile(command["content"], "nous-vm", "exec")
@@ -82,18 +83,31 @@ def test_a_playbook_finds_it() -> None:
     assert f"{CORE}/cli.py" in done.stdout, done.stdout + done.stderr
 
 
-def test_installed_it_runs(tmp_path: Path) -> None:
-    """What it lists, put elsewhere, is a package whose command prints its help."""
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """The folder below which what the lookup lists was put."""
     for entry in package.entries([]):
         path = tmp_path / entry["path"].lstrip("/")
         if entry.get("state") == "directory":
             path.mkdir(parents=True, exist_ok=True)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(entry["content"].replace('"/usr/local/lib/nous-vm"', repr(f"{tmp_path}/usr/local/lib/nous-vm")), encoding="utf-8")
-    done = subprocess.run(["/usr/bin/python3", "-I", tmp_path / "usr/local/sbin/nous-vm", "--help"], capture_output=True, text=True, check=False)
+            path.write_text(entry["content"].replace("/usr/local/", f"{tmp_path}/usr/local/"), encoding="utf-8")
+            path.chmod(int(entry.get("mode", "0644"), 8))
+    return tmp_path
+
+
+def test_installed_it_runs(installed: Path) -> None:
+    done = subprocess.run([installed / "usr/local/sbin/nous-vm", "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "usage: nous-vm COMMAND" in done.stdout
+
+
+@pytest.mark.parametrize(("words", "completed"), [(["his"], ["history"]), (["history", "--c"], ["--count"]), (["nothing", ""], [])])
+def test_bash_completes_commands_and_options(installed: Path, words: list[str], completed: list[str]) -> None:
+    script = 'source "$1"; shift; COMP_WORDS=(nous-vm "$@"); COMP_CWORD=$#; _nous_vm; printf "%s\\n" "${COMPREPLY[@]}"'
+    argv = ["bash", "-c", script, "bash", installed / "etc/bash_completion.d/nous-vm", *words]
+    assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split() == completed
 
 
 def test_it_is_documented() -> None:

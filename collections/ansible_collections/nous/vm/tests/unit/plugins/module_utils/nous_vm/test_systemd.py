@@ -1,0 +1,110 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is asked of systemd: by a systemctl that is written here, and by the real one in the suites that have a host."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm import systemd
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import NousVmError
+
+
+@pytest.fixture
+def prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of programs; what its file NAME.out holds, the program NAME prints, and notes its arguments in NAME.args."""
+    for name in ("systemctl", "journalctl", "systemd-run"):
+        path = tmp_path / name
+        path.write_text(f'#!/bin/sh\necho "$@" >> {path}.args\ncat {path}.out\necho complaint >&2\ntest ! -e {path}.fails\n', encoding="utf-8")
+        path.chmod(0o755)
+        (tmp_path / f"{name}.out").touch()
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    return tmp_path
+
+
+def answer(prints: Path, text: str, name: str = "systemctl") -> None:
+    (prints / f"{name}.out").write_text(text, encoding="utf-8")
+
+
+def arguments(prints: Path, name: str = "systemctl") -> str:
+    return (prints / f"{name}.args").read_text(encoding="utf-8").splitlines()[-1]
+
+
+def test_systemctl(prints: Path) -> None:
+    answer(prints, " done \n")
+    assert systemd.systemctl("stop", "x.service") == "done"
+    assert arguments(prints) == "stop x.service"
+
+
+def test_ordered(prints: Path) -> None:
+    systemd.ordered("start", "x.service")
+    (prints / "systemctl.fails").touch()
+    with pytest.raises(NousVmError, match=r"^systemctl start x\.service failed: complaint$"):
+        systemd.ordered("start", "x.service")
+
+
+def test_show(prints: Path) -> None:
+    answer(prints, "ActiveState=active\nExecStart={ a=b }\nnoise\n")
+    assert systemd.show("x.service", "ActiveState", "ExecStart") == {"ActiveState": "active", "ExecStart": "{ a=b }"}
+    assert arguments(prints) == "show --property=ActiveState,ExecStart x.service"
+
+
+def test_show_all(prints: Path) -> None:
+    assert systemd.show_all([], "A") == {}
+    answer(prints, "A=1\n\nA=2\n")
+    assert systemd.show_all(["x", "y"], "A") == {"x": {"A": "1"}, "y": {"A": "2"}}
+    with pytest.raises(NousVmError, match="answers for 2 of 3 units: complaint"):
+        systemd.show_all(["x", "y", "z"], "A")
+    answer(prints, "")
+    with pytest.raises(NousVmError, match="answers for 0 of 1 units"):
+        systemd.show("x", "A")
+
+
+def test_is_active(prints: Path) -> None:
+    for state, active in (("active", True), ("activating", False), ("", False)):
+        answer(prints, f"{state}\n")
+        assert systemd.is_active("x.service") is active
+
+
+def test_started(prints: Path) -> None:
+    answer(prints, f"A={int((time.monotonic() - 100) * 1e6)}\n")
+    assert time.time() - systemd.started("x.service", "A") == pytest.approx(100, abs=5)
+    answer(prints, "A=\n")
+    assert systemd.started("x.service", "A") == pytest.approx(time.time() - time.monotonic(), abs=5)
+
+
+def test_journal_is_printable(prints: Path) -> None:
+    answer(prints, "one\n\x1b[31mtwo\n", "journalctl")
+    assert systemd.journal("--unit=x.service", since=12.5) == ["one", "\\x1b[31mtwo"]
+    assert arguments(prints, "journalctl").endswith("--lines=12 --since=@12.5 --unit=x.service")
+    systemd.journal(lines=3)
+    assert "--since" not in arguments(prints, "journalctl")
+
+
+def test_a_unit_of_its_own(prints: Path) -> None:
+    made = systemd.transient("x", ["A=b"], [Path("/bin/true"), "y"], options=["--slice=z"], environment={"K": "v"})
+    assert made[0] == "systemd-run"
+    assert made[-6:] == ["--unit=x", "--slice=z", "--setenv=K=v", "--property=A=b", "/bin/true", "y"]
+    assert not [each for each in systemd.transient("", [], ["true"]) if each.startswith("--unit")]
+    answer(prints, "out", "systemd-run")
+    assert systemd.in_unit("x", ["A=b"], ["true"], timeout=5, stdin=b"").text == "out"
+    assert arguments(prints, "systemd-run").endswith("--unit=x --property=A=b --property=RuntimeMaxSec=5 true")
+
+
+def test_version(prints: Path) -> None:
+    answer(prints, "systemd 257 (257.9-1~deb13u1)\n+PAM\n")
+    assert systemd.version() == 257
+    answer(prints, "")
+    with pytest.raises(NousVmError, match="does not print the version"):
+        systemd.version()
+
+
+def test_invoked_by_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("INVOCATION_ID", raising=False)
+    assert not systemd.invoked_by_systemd()
+    monkeypatch.setenv("INVOCATION_ID", "x")
+    assert systemd.invoked_by_systemd()
