@@ -30,6 +30,12 @@ def _open(name: str) -> int:
         os.close(folder)
 
 
+def file(name: str) -> Path:
+    """Make the file of a lock if it is not there, and return its path, for a unit that may write to nothing else here."""
+    os.close(_open(name))
+    return FOLDER / f"{name}.lock"
+
+
 def _lock(command: int, descriptor: int) -> int:
     """Ask the kernel for the whole file, by open file description; return the kind of lock that is in the way."""
     answer = fcntl.fcntl(descriptor, command, struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
@@ -49,7 +55,7 @@ def whoever() -> str:
 def holder(name: str) -> str | None:
     """Return who holds a lock, since when and for what; None if nobody does. To ask takes nothing."""
     try:
-        descriptor = os.open(FOLDER / f"{name}.lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(FOLDER / f"{name}.lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)  # a unit that may not write here may ask too
     except FileNotFoundError:
         return None
     try:

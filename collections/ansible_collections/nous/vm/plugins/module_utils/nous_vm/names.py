@@ -26,6 +26,7 @@ class Names(NamedTuple):
     proxy_socket: str
     recover: str
     migrate: str
+    copy: str
     follow: str
     follow_timer: str
     proxy_admin: Path
@@ -44,6 +45,7 @@ def names(instance: str = "") -> Names:
         proxy_socket=f"{base}-proxy.socket",
         recover=f"{base}-recover.service",
         migrate=f"{base}-migrate.service",
+        copy=f"{base}-copy.service",
         follow=f"{base}-follow.service",
         follow_timer=f"{base}-follow.timer",
         proxy_admin=Path(f"/run/{base}-proxy-admin/haproxy.sock"),

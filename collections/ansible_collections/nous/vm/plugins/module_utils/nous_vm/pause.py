@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from .atomic import own_directory, write
 from .errors import ForeignError, UsageError
@@ -22,8 +22,7 @@ from .names import RUNTIME
 FOLDER = RUNTIME / "pause"
 
 
-@dataclass(frozen=True)
-class Reason:
+class Reason(NamedTuple):
     """Why traffic is paused.
 
     owner: who set it, and may clear it (deployment, guard, a person's name). reject: answer 503 instead of letting requests wait.
@@ -59,7 +58,7 @@ def add(owner: str, why: str, *, reject: bool = False, seconds: float = 0) -> Re
     reason = Reason(owner, why, now, reject, now + seconds if seconds else 0.0)
     for folder in (RUNTIME, FOLDER):
         os.close(own_directory(folder))
-    write(_path(owner), json.dumps(asdict(reason)).encode())
+    write(_path(owner), json.dumps(reason._asdict()).encode())
     return reason
 
 

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import syslog
 from pathlib import Path
 
 import pytest
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm import events
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm import events, inodes
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +21,7 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(syslog, "syslog", lines.append)
     monkeypatch.setattr(events, "FOLDER", tmp_path / "log")
     monkeypatch.setattr(events, "TRAIL", tmp_path / "log/trail.jsonl")
-    monkeypatch.setattr(events, "_only_append", lambda _descriptor: None)  # a test's folder could not be removed then
+    monkeypatch.setattr(inodes, "change", lambda _descriptor, on: on)  # a test's folder could not be removed then
     monkeypatch.setenv("SUDO_USER", "alice")
     monkeypatch.setenv("SSH_CONNECTION", "203.0.113.7 50000 192.0.2.1 22")
     return lines
@@ -108,27 +107,18 @@ def test_a_trail_that_cannot_be_written_ends_nothing(tmp_path: Path, journal: li
     assert not victim.exists()
 
 
-def test_the_trail_is_made_append_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By what the kernel is told; that it then refuses to let go of a line is for a host to show."""
-    flags, told = [0], []
-
-    def ioctl(_descriptor: int, command: int, given: bytes) -> bytes:
-        if command == events.FS_IOC_SETFLAGS:
-            told.append(int.from_bytes(given, "little"))
-            flags[0] = told[-1]
-        return flags[0].to_bytes(4, "little")
-
-    monkeypatch.undo()
-    monkeypatch.setattr(fcntl, "ioctl", ioctl)
-    events._only_append(3)
-    events._only_append(3)
-    assert told == [events.APPEND_ONLY]
+def test_the_trail_is_made_append_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what the kernel is asked for; that it then refuses to let go of a line is for a host to show."""
+    asked: list[int] = []
+    monkeypatch.setattr(inodes, "change", lambda _descriptor, on: asked.append(on))
+    events.record("deployed")
+    assert asked == [inodes.APPEND_ONLY]
 
 
 def test_a_file_system_without_flags_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(_descriptor: int) -> None:
+    def none(_descriptor: int, on: int) -> None:
         raise OSError(25, "Inappropriate ioctl for device")
 
-    monkeypatch.setattr(events, "_only_append", none)
+    monkeypatch.setattr(inodes, "change", none)
     events.record("deployed")
     assert len(events.history()) == 1

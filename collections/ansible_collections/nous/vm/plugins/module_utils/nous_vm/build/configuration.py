@@ -1,0 +1,98 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a release is built from: /etc/nous-vm/build.json, or another file.
+
+release             its name; no other can be built from this file
+root, python, uv    directory of the releases, interpreter to build for, installer
+hidden              files and folders that a build must not read
+environment         variables for git and uv
+source              kind git (url, ref), archive (archive, sha256: a .tar.gz or .whl on this host, removed afterwards) or index (requirement); constraints;
+                    description: what to call it
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import UsageError
+from ..foreign import printable
+from ..names import CONFIGURATION
+
+PATH = CONFIGURATION / "build.json"
+CACHE = "/var/cache/uv"
+# Of git and uv.
+ENVIRONMENT = {
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_HTTP_LOW_SPEED_LIMIT": "1000",  # bytes a second: a server that stalls must not hold the build for ever
+    "GIT_HTTP_LOW_SPEED_TIME": "60",
+    "UV_CACHE_DIR": CACHE,
+    "UV_LINK_MODE": "copy",
+    "UV_NO_PROGRESS": "1",
+    "UV_PYTHON_DOWNLOADS": "never",
+    "UV_SYSTEM_CERTS": "1",
+}
+
+
+class Configuration(NamedTuple):
+    """What a release is built from, as the documentation of this module says."""
+
+    release: str
+    root: Path
+    python: str
+    uv: str
+    hidden: list[str]
+    environment: dict[str, str]
+    source: dict[str, Any]
+
+    @property
+    def releases(self) -> Path:
+        """The folder of the releases."""
+        return self.root / "releases"
+
+    @property
+    def archive(self) -> Path | None:
+        """The archive that the source is, if it is one."""
+        return Path(self.source["archive"]) if self.source["kind"] == "archive" else None
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of git and uv."""
+        return ENVIRONMENT | {"UV_PROJECT_ENVIRONMENT": str(self.releases / self.release / "venv")} | self.environment
+
+    def at(self, release: str, commit: str) -> Configuration:
+        """Return what to build another commit of the same repository from."""
+        return self._replace(release=release, source=self.source | {"ref": commit})
+
+    def text(self) -> str:
+        """Return it as JSON, for the program that builds."""
+        return json.dumps(self._asdict() | {"root": str(self.root)})
+
+
+def load(path: str = str(PATH)) -> Configuration:
+    """Return what a file ("-": standard input) says; raise UsageError if it is not there or not complete."""
+    try:
+        about = json.loads(sys.stdin.read() if path == "-" else Path(path).read_bytes())
+        return Configuration(
+            release=str(about["release"]),
+            root=Path(about["root"]),
+            python=str(about["python"]),
+            uv=str(about["uv"]),
+            hidden=[str(each) for each in about["hidden"]],
+            environment={str(name): str(value) for name, value in about["environment"].items()},
+            source=_source(about["source"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path} cannot be used: {printable(repr(error))}") from None
+
+
+def _source(source: dict[str, Any]) -> dict[str, Any]:
+    """Return a source that has what its kind needs."""
+    needed = {"git": ["url", "ref"], "archive": ["archive", "sha256"], "index": ["requirement"]}[source["kind"]]
+    return {name: source[name] for name in ("kind", "description", "constraints", *needed)}

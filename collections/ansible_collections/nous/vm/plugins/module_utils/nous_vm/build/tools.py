@@ -1,0 +1,49 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Programs that a build runs, git, uv and the release's own interpreter, each within a limit of time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import NousVmError
+from ..foreign import printable
+from ..programs import Completed, run
+from .configuration import Configuration
+
+LONGEST = 3600.0  # seconds that one program may take
+CAUSE = re.compile(r"(error|cause|fatal): ")
+LINES = 12  # of what a program prints, that are told at most
+
+
+class BuildError(NousVmError):
+    """There is no release; the text says why."""
+
+
+class Tools:
+    """The programs, with the environment that they get."""
+
+    def __init__(self, configuration: Configuration, lock: int | None = None) -> None:
+        self.environment = configuration.variables
+        self.descriptors: Sequence[int] = [] if lock is None else [lock]
+
+    def ask(self, *argv: str | Path) -> Completed:
+        """Run a program. It holds the lock too, so that no other build begins while one that was left behind goes on."""
+        return run(argv, timeout=LONGEST, env=self.environment, pass_fds=self.descriptors)
+
+    def run(self, *argv: str | Path) -> str:
+        """Run a program that has to succeed and return what it printed."""
+        done = self.ask(*argv)
+        if done.returncode:
+            raise BuildError(causes(done))
+        return done.text.strip()
+
+
+def causes(done: Completed) -> str:
+    """Return why a program failed, as it printed it."""
+    text = (done.stderr or done.stdout).decode("utf-8", "replace")
+    lines = [printable(line) for line in text.splitlines() if line.strip()]
+    return "; ".join(([line for line in lines if CAUSE.match(line)] or lines[-1:] or ["no message"])[:LINES])

@@ -1,0 +1,101 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Backups of the database: copies below ROOT/backups, each with a note of the release that it belongs to."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from ..atomic import read_json, sync_directory, write
+from ..errors import NousVmError
+from ..names import Names
+from ..sandbox import directives
+from ..systemd import in_unit
+from .configuration import Configuration
+
+REQUESTED = "requested"  # why a backup was made that is never removed
+SPARE = 16 << 20  # bytes that a copy of the database leaves free
+LONGEST = 840.0  # seconds that a copy may take: less than nous-recover.service gives all of a recovery
+PYTHON = "/usr/bin/python3"
+PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from nous_vm.deploy.copies import copy; copy(*sys.argv[2:])"
+LIBRARY = Path(__file__).parents[2]
+
+
+class Backups:
+    """The folder of the backups, and the database that they are of."""
+
+    def __init__(self, configuration: Configuration, names: Names) -> None:
+        self.folder, self.database = configuration.root / "backups", configuration.database
+        self.user, self.keep, self.names = configuration.user, configuration.keep, names
+
+    def has_database(self) -> bool:
+        """Tell whether there is a file to copy."""
+        return self.database is not None and self.database.exists()
+
+    def complete(self) -> dict[str, dict[str, Any]]:
+        """Return the backups that are complete, the latest last: release, at (seconds since the epoch), why."""
+        found = {path.parent.name: read_json(path) for path in self.folder.glob("[!.]*/backup.json")}
+        return dict(sorted(found.items(), key=lambda item: item[1].get("at", 0.0)))
+
+    def lack_of_space(self) -> str | None:
+        """Return where there is no room for a copy of the database, made beside it first, and for putting it back."""
+        if self.database is None or not self.has_database():
+            return None
+        # Of copies that were interrupted; what cannot be removed takes room, and that is what is measured next.
+        for left in (*self.folder.glob(".*.partial"), *self.database.parent.glob(".backup-*")):
+            shutil.rmtree(left, ignore_errors=True)
+        parts = [self.database, self.database.with_name(self.database.name + "-wal")]
+        together = self.folder.stat().st_dev == self.database.parent.stat().st_dev
+        need = sum(part.stat().st_size for part in parts if part.exists()) * (2 if together else 1) + SPARE
+        for place in (self.folder, self.database.parent):
+            if (free := shutil.disk_usage(place).free) < need:
+                return f"{place} has {free >> 20} MiB free, and a copy of {self.database} needs {need >> 20}"
+        return None
+
+    def create(self, release: str | None, why: str) -> str:
+        """Copy the database and return the name of the backup. Raises OSError, NousVmError."""
+        now = time.time()
+        name = f"{release}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}"
+        for left in self.folder.glob(".*.partial"):
+            shutil.rmtree(left)
+        folder = self.folder / f".{name}.partial"
+        folder.mkdir(mode=0o700)
+        try:
+            with os.fdopen(os.open(folder / "database", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+                self._copy("out", stdout=file)
+                os.fsync(file.fileno())
+        except (OSError, NousVmError):
+            shutil.rmtree(folder)
+            raise
+        write(folder / "backup.json", json.dumps({"release": release, "at": now, "why": why}).encode())
+        folder.rename(self.folder / name)
+        sync_directory(self.folder)
+        return name
+
+    def put_back(self, name: str) -> None:
+        """Put a backup in the place of the database, which no process has open. Raises OSError, NousVmError."""
+        with (self.folder / name / "database").open("rb") as file:
+            self._copy("in", stdin=file)
+
+    def _copy(self, way: str, **streams: IO[bytes]) -> None:
+        """Let the server's account copy its database."""
+        if self.database is None:
+            raise NousVmError("there is no database file to copy")
+        sandbox = directives({"ProtectHome": "tmpfs", "RestrictAddressFamilies": "none", "MemoryMax": "1G", "TasksMax": 32})
+        how = [f"Slice={self.names.slice}", f"User={self.user}", f"BindPaths={self.database.parent}", *sandbox]
+        argv: list[str | Path] = [PYTHON, "-I", "-c", PROGRAM, LIBRARY, way, self.database]
+        done = in_unit(self.names.copy, how, argv, timeout=LONGEST, **streams)
+        if done.returncode:
+            raise NousVmError(f"{self.database} cannot be copied: {done.complaint}")
+
+    def prune(self) -> None:
+        """Remove the backups that are too many; one that somebody requested stays."""
+        old = [name for name, about in self.complete().items() if about.get("why") != REQUESTED][: -self.keep]
+        for name in old:
+            shutil.rmtree((self.folder / name).rename(self.folder / f".{name}.partial"))

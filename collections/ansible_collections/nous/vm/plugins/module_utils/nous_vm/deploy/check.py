@@ -1,0 +1,142 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The health check of the server, its local proxy and its releases."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .. import pause
+from ..atomic import read_json
+from ..foreign import printable, read_file
+from ..health import SERVICE, Row, permissions, sandbox, unit_rows
+from ..locks import holder
+from ..names import Names
+from ..programs import run
+from ..systemd import journal, show
+from . import traffic
+from .operations import LOCK
+from .proxy import Proxy
+from .service import Service, service
+
+
+def check() -> Iterator[Row]:
+    """Yield a row for everything that is looked at."""
+    known = service()
+    about = known.configuration.check
+    yield from unit_rows(show(known.names.server, *SERVICE))
+    yield health(known)
+    yield release(known)
+    yield deployment(known)
+    timer = show(known.names.flush_timer, "ActiveState", "NextElapseUSecRealtime")
+    yield Row("flush timer", "ok" if timer.get("ActiveState") == "active" else "fail", f"next {timer.get('NextElapseUSecRealtime') or 'never'}")
+    if about["follow"]:
+        yield from follow(known.names)
+    if about["credentials"]:
+        yield credentials(known.names.server, about["credentials"])
+    for path, mode in about["private_files"].items():
+        yield Row(f"mode of {Path(path).name}", *permissions(Path(path), mode))
+    for unit, most in about["scores"].items():
+        yield sandbox(unit, most)
+    yield from proxy_rows(known, about)
+    yield directives(about["units"])
+
+
+def health(known: Service) -> Row:
+    """Return the row on whether the server answers."""
+    reason = known.server.unhealthy(known.server.state())
+    return Row("health", "fail" if reason else "ok", reason or f"{known.server.address} answers")
+
+
+def release(known: Service) -> Row:
+    """Return the row on the current release."""
+    current, built = known.releases.current(), known.releases.built()
+    return Row("release", "ok" if current in built else "fail", f"{current}, {len(built)} built")
+
+
+def deployment(known: Service) -> Row:
+    """Return the row on a deployment that is under way, or was interrupted."""
+    path, lock = known.configuration.journal, holder(LOCK)
+    step = read_json(path).get("step", "unreadable") if path.exists() else None
+    if step is None or lock:
+        return Row("deployment", "ok", f"{lock}, at the step {step}" if step else "none was interrupted")
+    state = show(known.names.recover, "ActiveState", "SubState")
+    detail = f"interrupted at the step {step}; {known.names.recover} is {state.get('ActiveState')} ({state.get('SubState')}), and its journal says why"
+    return Row("deployment", "fail", detail)
+
+
+def follow(names: Names) -> Iterator[Row]:
+    """Yield the rows on the branch that is followed: what nous-vm deploy --newest printed when the timer ran it last."""
+    timer = show(names.follow_timer, "ActiveState", "UnitFileState", "NextElapseUSecRealtime")
+    healthy = timer.get("ActiveState") == "active" and timer.get("UnitFileState") == "enabled"
+    yield Row("follow timer", "ok" if healthy else "fail", f"next {timer.get('NextElapseUSecRealtime') or 'never'}")
+    last = show(names.follow, "ActiveState", "Result", "ExecMainStatus", "ExecMainExitTimestamp", "InvocationID")
+    if last.get("ActiveState") == "activating":
+        yield Row("newest commit", "unknown", "is being looked for")
+        return
+    if not last.get("ExecMainExitTimestamp"):
+        yield Row("newest commit", "unknown", "not looked for yet since boot")
+        return
+    line = " ".join(journal(f"_SYSTEMD_INVOCATION_ID={last.get('InvocationID')}", lines=1))
+    # A commit that failed is for a person to look at; that nobody can tell which is the newest is a fault.
+    status = "ok" if last.get("Result") == "success" else "warn" if last.get("ExecMainStatus") == "1" else "fail"
+    yield Row("newest commit", status, f"{line or f'see journalctl --unit={names.follow}'}, at {last['ExecMainExitTimestamp']}")
+
+
+def credentials(unit: str, names: list[str]) -> Row:
+    """Return the row on the files that systemd hands to the server."""
+    pid = show(unit, "MainPID").get("MainPID", "0")
+    place = Path(f"/proc/{pid}/root/run/credentials/{unit}")
+    lacking = [name for name in names if not (place / name).exists()]
+    detail = f"{', '.join(lacking)} did not reach the server" if lacking else ", ".join(names)
+    return Row("credentials", "fail" if lacking else "ok", detail)
+
+
+def proxy_rows(known: Service, about: dict[str, Any]) -> Iterator[Row]:
+    """Yield the rows on the way that requests take."""
+    names = known.names
+    for unit in (names.proxy_socket, names.proxy):
+        state = show(unit, "ActiveState", "SubState", "UnitFileState")
+        healthy = state.get("ActiveState") == "active" and state.get("UnitFileState") == "enabled"
+        yield Row(unit, "ok" if healthy else "fail", f"{state.get('ActiveState')} ({state.get('SubState')}), {state.get('UnitFileState')} at boot")
+    restarts = int(show(names.proxy, "NRestarts").get("NRestarts") or 0)
+    yield Row("restarts of the proxy", "ok" if restarts == 0 else "warn", f"{restarts} by itself since it was started")
+    yield traffic_row(known.proxy)
+    yield Row("mode of the socket", *permissions(Path(about["socket"]), f"0660 root:{about['socket_group']}"))
+    if about["private_network"]:
+        pid = show(names.server, "MainPID").get("MainPID", "0")
+        own = pid != "0" and Path(f"/proc/{pid}/ns/net").readlink() != Path("/proc/1/ns/net").readlink()
+        yield Row("local access", "ok" if own else "fail", "none but the socket" if own else "the server is in the host's network")
+    else:
+        yield Row("local access", "warn", f"{known.server.address} can be reached by every local user of this host, past the gateway")
+
+
+def traffic_row(proxy: Proxy) -> Row:
+    """Return the row on whether traffic flows, and who has which reason that it does not."""
+    found = pause.reasons()
+    try:
+        state = proxy.traffic()
+    except OSError as error:
+        return Row("traffic", "fail", f"the local proxy does not answer: {error}")
+    expected, detail = traffic.expected(found), "; ".join(map(str, found)) or "flows"
+    if state != expected:
+        return Row("traffic", "fail", f"{state}, and it should be {expected}: nous-vm resume has the proxy do what it should ({detail})")
+    if not found or holder(LOCK):
+        return Row("traffic", "ok", detail)
+    command = "resume" if any(each.owner == traffic.OPERATOR for each in found) else "recover"
+    return Row("traffic", "fail", f"{detail}; nous-vm {command} lets it flow")
+
+
+def directives(units: list[str]) -> Row:
+    """Return the row on the directives that this host's systemd does not know."""
+    done = run(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *units], timeout=50, merge=True)
+    found = re.findall(r"^(/\S+?):(\d+): (?:Unknown key|Unknown system call|Failed to parse)", done.text, re.MULTILINE)
+    lines = {(path, int(number)): read_file(path).decode("utf-8", "replace").splitlines()[int(number) - 1] for path, number in found}
+    if names := sorted({printable(line.partition("=")[0]) for line in lines.values()}):
+        return Row("directives", "warn", f"ignored by this systemd: {', '.join(names)}")
+    status = "unknown" if done.returncode else "ok"
+    return Row("directives", status, f"systemd-analyze verify ended with {done.returncode}" if done.returncode else "all known to this systemd")

@@ -1,0 +1,66 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Deploy a release: build it if it is not built, start it, and roll back if it does not answer. Nothing, if it is deployed already.
+
+RELEASE is the name of a folder among the releases, or "current". --newest deploys the newest commit of the branch that the host follows; its exit codes are
+0 it is deployed, 1 it is not and the line says why, 2 nobody can tell which it is, 4 locked.
+--json prints {"changed", "release", "previous", "actions"}, and {"reason", "rollback", "journal", "message"} if it failed: why, what became of the rollback,
+the server's last lines, all of it in one sentence.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...cli import Result
+from ...errors import UsageError
+from ...locks import holder
+from ..operations import LOCK, check, deploy
+from ..service import Service, service
+from ..transient import here, in_unit, result
+
+if TYPE_CHECKING:
+    import argparse
+
+EXAMPLE = "sudo nous-vm deploy git-0123456789ab-py3.13"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("release", nargs="?", help="a release, or current")
+    parser.add_argument("--newest", action="store_true", help="the newest commit of the branch that is followed")
+    parser.add_argument("--check", action="store_true", help="only print what would be done")
+    parser.add_argument("--again", action="store_true", help="deploy it though it failed before")
+    parser.add_argument("--here", action="store_true", help="in this process, which is a unit of its own already")
+
+
+def run(arguments: argparse.Namespace) -> Result:
+    if bool(arguments.release) == arguments.newest:
+        raise UsageError("either the name of a release or --newest is needed")
+    known = service()
+    if arguments.newest:
+        from ...build.configuration import load
+        from ..newest import newest
+
+        code, line, document = newest(known, load())
+        return Result(document | ({"message": line} if code else {}), line, code)
+    words = ["deploy", arguments.release, *(["--again"] if arguments.again else [])]
+    if arguments.here:
+        return result(here(known, words, lambda: deploy(known, known.releases.named(arguments.release), arguments.again)), "")
+    return looked(known, arguments.release, arguments.check, arguments.again) or finished(in_unit(known, words))
+
+
+def looked(known: Service, name: str, only: bool, again: bool) -> Result | None:
+    """Return what would be done, if that is all that is asked for, or there is nothing to do; None otherwise."""
+    if not only and (holder(LOCK) or known.configuration.journal.exists()):
+        return None
+    release = known.releases.named(name)
+    found = check(known, release, again)
+    if only:
+        return result(found, f"would {', '.join(found['actions'])}" if found["actions"] else f"{release} is deployed")
+    return None if found["actions"] or found.get("reason") else finished(found)
+
+
+def finished(document: dict[str, object]) -> Result:
+    """Return what is printed in the end."""
+    return result(document, f"{document.get('release')} is deployed")

@@ -1,0 +1,81 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What /etc/nous-vm/deploy.json says of the server of this host."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import UsageError
+from ..names import CONFIGURATION
+
+PATH = CONFIGURATION / "deploy.json"
+
+
+class Configuration(NamedTuple):
+    """The server, as the role configured it.
+
+    root: directory of the releases. home: of the server's state. files, proxy_files: what server and proxy are started with, and may be put back.
+    credentials: what the server is started with too, but is somebody else's. database: the file that is copied, None if there is none. address: host:port
+    that the server listens on. host: the name it answers to. timeout: seconds a candidate gets to answer. drain: seconds requests under way get to end.
+    keep: how many releases and backups. migrate: the command that moves the data. check: what the health check compares with.
+    """
+
+    root: Path
+    home: str
+    user: str
+    group: str
+    files: list[Path]
+    proxy_files: list[Path]
+    credentials: list[Path]
+    database: Path | None
+    address: str
+    host: str
+    timeout: float
+    drain: float
+    keep: int
+    migrate: list[str]
+    check: dict[str, Any]
+
+    @property
+    def current(self) -> Path:
+        """The link to the current release."""
+        return self.root / "current"
+
+    @property
+    def journal(self) -> Path:
+        """Where a deployment that is under way is written down."""
+        return self.root / "deployment.json"
+
+    @property
+    def known_good(self) -> Path:
+        """Where the releases that were deployed, and the settings of the last, are written down."""
+        return self.root / "known-good.json"
+
+
+def load(path: Path = PATH) -> Configuration:
+    """Return the configuration; raise UsageError if it is not there or not complete."""
+    try:
+        about = json.loads(path.read_bytes())
+        return Configuration(
+            root=Path(about["root"]),
+            home=str(about["home"]),
+            user=str(about["user"]),
+            group=str(about["group"]),
+            files=[Path(each) for each in about["files"]],
+            proxy_files=[Path(each) for each in about["proxy_files"]],
+            credentials=[Path(each) for each in about["credentials"]],
+            database=Path(about["database"]) if about["database"] else None,
+            address=str(about["address"]),
+            host=str(about["host"]),
+            timeout=float(about["timeout"]),
+            drain=float(about["drain"]),
+            keep=int(about["keep"]),
+            migrate=[str(each) for each in about["migrate"]],
+            check=dict(about["check"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} cannot be used: {error!r}") from None

@@ -1,0 +1,34 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The release's own migration of the data, while no server runs."""
+
+from __future__ import annotations
+
+import time
+
+from ..foreign import printable
+from ..names import Names
+from ..sandbox import directives
+from ..systemd import in_unit, systemctl
+from .configuration import Configuration
+
+LINES = 3  # of what it printed last, to tell why it failed
+
+
+def migrate(configuration: Configuration, names: Names, release: str, command: list[str]) -> str | None:
+    """Run a migration and return why it failed. In a unit of its own, because it needs the server's environment and runs what the release says."""
+    folder = configuration.root / "releases" / release
+    files = [line.partition(" (")[0] for line in systemctl("show", "--property=EnvironmentFiles", "--value", names.server).splitlines()]
+    how = [f"Slice={names.slice}", f"User={configuration.user}", f"WorkingDirectory={folder}", *(f"EnvironmentFile={path}" for path in files)]
+    how += [f"BindPaths={configuration.home}"]
+    # Less than the server's own sandbox, because it may need programs of the host.
+    how += directives({"ProtectHome": "tmpfs", "ProtectProc": "invisible", "RestrictAddressFamilies": "none"})
+    program = folder / command[0] if (folder / command[0]).exists() else command[0]
+    began = time.monotonic()
+    done = in_unit(names.migrate, how, [program, *command[1:]], timeout=configuration.timeout)
+    if done.returncode == 0:
+        return None
+    late = [f"it took longer than {configuration.timeout:g} s"] if time.monotonic() - began > configuration.timeout else []
+    lines = [printable(line) for line in (done.stderr + done.stdout).strip().splitlines()[-LINES:]] + late or ["it printed nothing"]
+    return f"its migration ({' '.join(command)}) failed: {' | '.join(lines)}"

@@ -1,0 +1,129 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an operator asks for: deploy a release, roll back, restore a backup, restart, make a backup. Each returns the document that its command prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..build.configuration import load as load_build
+from ..build.unit import build
+from ..errors import UsageError
+from ..locks import holder
+from ..systemd import is_active, systemctl
+from .backups import REQUESTED
+from .deployment import Deployment, Request
+from .server import PATIENCE
+from .service import Service
+from .traffic import left_paused
+
+LOCK = "deployment"
+UNTOUCHED = "the server that runs was not touched"
+
+
+def actions(service: Service, release: str) -> list[str]:
+    """Return what has to be done to have a release deployed: build, reload, enable, switch, proxy, start, resume; none if all is so already."""
+    known, needed = service.names, []
+    units = [known.server, known.proxy, known.proxy_socket, known.flush_timer, known.flush]
+    if release not in service.releases.built():
+        needed.append("build")
+    if "yes" in systemctl("show", "--property=NeedDaemonReload", "--value", *units).split():
+        needed.append("reload")
+    if not service.server.is_enabled():
+        needed.append("enable")
+    if service.releases.current() != release:
+        needed.append("switch")
+    if service.settings.outdated_proxy():
+        needed.append("proxy")
+    if set(needed) - {"reload", "enable"} or not running(service):
+        needed.append("start")
+    elif not holder(LOCK) and left_paused(service.proxy):
+        needed.append("resume")
+    return needed
+
+
+def running(service: Service) -> bool:
+    """Tell whether the server runs with the settings that are there, and answers."""
+    return is_active(service.names.server) and not service.settings.outdated() and Deployment(service).wait(PATIENCE) is None
+
+
+def deploy(service: Service, release: str, again: bool) -> dict[str, Any]:
+    """Make a release the current one; roll back if it does not answer."""
+    result: dict[str, Any] = {"changed": False, "release": release, "previous": service.releases.current(), "actions": []}
+    if not again and (failure := service.releases.failure(release, service.settings.digest())):
+        return {**result, "rollback": _leave(service, result["previous"]), **failure}
+    if service.releases.unable(release):
+        built = build(load_build(), release)
+        if unable := service.releases.unable(release):
+            service.settings.put_back(service.server)
+            return {**result, "reason": built.get("reason") or unable, "rollback": UNTOUCHED, "journal": []}
+    needed = actions(service, release)
+    if "start" in needed:
+        return Deployment(service).run(Request(release, needed, migrate=True))
+    if "reload" in needed:
+        systemctl("daemon-reload")
+    if "enable" in needed:
+        service.server.enable()
+    if "resume" in needed:
+        Deployment(service).resume()
+    return {**result, "changed": bool(needed), "actions": needed}
+
+
+def _leave(service: Service, current: str | None) -> str:
+    """Put the settings back and leave the current release as it is; start it if it does not answer. Tell how that went."""
+    service.settings.put_back(service.server)
+    deployment = Deployment(service)
+    if current in service.releases.known_good() and deployment.wait(PATIENCE):
+        service.server.stop()
+        return deployment.start_again(str(current))
+    return f"{current} is left as it is"
+
+
+def check(service: Service, release: str, again: bool) -> dict[str, Any]:
+    """Return what deploy would do."""
+    result: dict[str, Any] = {"changed": False, "release": release, "previous": service.releases.current(), "actions": []}
+    if not again and (failure := service.releases.failure(release, service.settings.digest())):
+        return {**result, "rollback": f"{result['previous']} is left as it is", **failure}
+    needed = actions(service, release)
+    return {**result, "changed": bool(needed), "actions": needed}
+
+
+def roll_back(service: Service, release: str | None) -> dict[str, Any]:
+    """Deploy a release that was deployed before. What it replaces counts as failed: else the next run of the site would bring it back."""
+    releases = service.releases
+    before = [each for each in releases.known_good() if each != releases.current() and each not in releases.failed()]
+    if release is None and not before:
+        raise UsageError("there is no release before the current one to roll back to")
+    if release is not None and release not in releases.built():
+        raise UsageError(f"{release} is not built; built: {', '.join(releases.built())}")
+    if reason := releases.unable(release or before[-1]):
+        others = [each for each in before if not releases.unable(each)]
+        raise UsageError(f"{reason}; releases to roll back to that can run: {', '.join(others) or 'none'}")
+    return Deployment(service).run(Request(release or before[-1], ["switch", "start"], leave="it was rolled back"))
+
+
+def restore(service: Service, name: str) -> dict[str, Any]:
+    """Put a backup back, and with it the release that it was made under, if that is still there and can run."""
+    complete, releases = service.backups.complete(), service.releases
+    if service.configuration.database is None or name not in complete:
+        raise UsageError(f"there is no backup {name}; there are: {', '.join(complete) or 'none'}")
+    release = str(complete[name].get("release"))
+    able = release in releases.built() and not releases.unable(release)
+    request = Request(release if able else str(releases.current()), ["restore", "start"], leave=f"{name} was restored instead", restore=name)
+    return Deployment(service).run(request)
+
+
+def restart(service: Service) -> dict[str, Any]:
+    """Restart the server; one that somebody stopped stays stopped."""
+    release = service.releases.current()
+    if release is None or not service.server.is_active():
+        return {"changed": False, "release": release, "previous": release, "actions": []}
+    return Deployment(service).run(Request(release, ["start"]))
+
+
+def back_up(service: Service) -> dict[str, Any]:
+    """Copy the database while the server runs; return the name of the backup."""
+    if not service.backups.has_database():
+        raise UsageError("there is no database file to copy")
+    return {"changed": True, "backup": service.backups.create(service.releases.current(), REQUESTED)}
