@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "hosts"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 import conftest
+from forms import PLATFORMS
 from wire import HOST
 
 NGINX = f"""
@@ -61,7 +62,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--connections", type=int, default=16)
     arguments = parser.parse_args()
-    for platform in conftest.PLATFORMS:
+    for platform in PLATFORMS:
         host = conftest.Host(platform)
         try:
             host.backend.stop()

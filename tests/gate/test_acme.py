@@ -58,7 +58,7 @@ def authority(host: Host) -> Iterator[str]:
 def presented(host: Host, authority: str) -> dict[str, object]:
     """Return the certificate, if a client that trusts the authority alone takes it for this name."""
     with host.client.secure(STRANGER, tls=ssl.create_default_context(cadata=authority)) as connection:
-        return connection.getpeercert() or {}
+        return {**(connection.getpeercert() or {})}
 
 
 def test_a_certificate_is_issued(host: Host, authority: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import re
 import socket
 import ssl
 import time
@@ -11,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import FULL, Host
 from wire import HOST, OPERATOR, STRANGER, VENDOR, Client, context, over_h2, parsed
+
+CHECK, DENIED = "/usr/local/sbin/nous-vm check", "/usr/local/sbin/nous-vm gate denied"
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -31,19 +35,19 @@ def test_old_suite(client: Client, suite: str) -> None:
         old.set_ciphers(f"{suite}:@SECLEVEL=0")
     except ssl.SSLError:
         return  # not even this end speaks it
-    with pytest.raises(ssl.SSLError, match="(?i)alert"):
+    with pytest.raises(ssl.SSLError, match=r"(?i)alert"):
         client.secure(VENDOR, tls=old)
 
 
 @pytest.mark.parametrize("sni", ["other.example.org", f"x.{HOST}", "localhost", None])
 def test_no_certificate_for_another_name(client: Client, sni: str | None) -> None:
-    with pytest.raises(ssl.SSLError, match="(?i)alert"):
+    with pytest.raises(ssl.SSLError, match=r"(?i)alert"):
         client.secure(VENDOR, sni)
 
 
 def test_no_certificate_for_an_address(client: Client) -> None:
     """What a scanner sees that knows the address alone."""
-    with pytest.raises(ssl.SSLError, match="(?i)alert"):
+    with pytest.raises(ssl.SSLError, match=r"(?i)alert"):
         client.secure(STRANGER, "127.0.0.1")
 
 
@@ -51,7 +55,7 @@ def test_no_certificate_for_an_address(client: Client) -> None:
 def test_protocol(client: Client, offered: list[str]) -> None:
     spoken = next((each for each in offered if each in ("h2", "http/1.1")), None)
     if spoken is None:
-        with pytest.raises(ssl.SSLError, match="(?i)alert"):
+        with pytest.raises(ssl.SSLError, match=r"(?i)alert"):
             client.secure(VENDOR, tls=context(*offered))
         return
     with client.secure(VENDOR, tls=context(*offered)) as connection:
@@ -223,8 +227,41 @@ def test_secrets_are_not_written_down(host: Host, client: Client) -> None:
 
 def test_who_was_denied_is_one_command_away(host: Host, client: Client) -> None:
     client.ask(STRANGER, "/token-of-mine")
-    said = host.sh("/usr/local/sbin/nous-vm gate denied")
-    assert any(line.startswith(STRANGER) and "GET nous.example.org/" in line and "(address)" in line for line in said.splitlines()), said
+    output = host.sh(DENIED)
+    line = re.compile(rf"^{re.escape(STRANGER)} +[0-9]+ times, last at [0-9-]+ [0-9:]+: GET nous\.example\.org/.*\(address\)$", re.MULTILINE)
+    assert line.search(output), output
+    denied = {each["address"]: each for each in json.loads(host.sh(f"{DENIED} --json"))["denied"]}
+    assert denied[STRANGER]["last"]["reason"] == "address"
+
+
+def test_only_root_sees_who_was_denied(host: Host) -> None:
+    output = host.sh(f"setpriv --reuid=nobody --regid=nogroup --clear-groups {DENIED} 2>&1; echo exit code $?", check=False)
+    assert output == "nous-vm gate denied: only root sees who was denied; run it with sudo\nexit code 2"
+
+
+def test_what_a_stranger_writes_is_printed_as_printable_characters(host: Host, client: Client) -> None:
+    """Caddy writes U+009B and U+202E into its log as they are, and a terminal obeys them."""
+    hostile = "/\u009b31m\u202e\u0085"
+    client.raw(STRANGER, f"GET {hostile} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
+    assert hostile in host.sh("cat /var/log/caddy/access.log")
+    for command in (DENIED, f"{DENIED} --json", CHECK):
+        output = host.sh(command)
+        assert [each for each in output.replace("\n", "") if not each.isprintable()] == []
+    assert r"/\x9b31m\u202e\x85 (address)" in host.sh(DENIED)
+
+
+def test_a_fifo_among_the_logs_hangs_nothing(host: Host) -> None:
+    """A Caddy that was taken over may put one there; the check hung with no row."""
+    host.sh("runuser -u caddy -- mkfifo /var/log/caddy/access-0.log && runuser -u caddy -- ln -s /etc/shadow /var/log/caddy/access-1.log")
+    try:
+        rows = {row["name"]: row for row in json.loads(host.sh(f"timeout 30 {CHECK} --json"))["rows"] if row["part"] == "gateway"}
+        assert rows["denied in the last hour"]["status"] == "warn"
+        assert "not all of the access log can be read: " in rows["denied in the last hour"]["detail"]
+        output = host.sh(f"timeout 30 {DENIED}")
+        assert "not read: /var/log/caddy/access-0.log is not a regular file" in output
+        assert "/var/log/caddy/access-1.log" in output and "root:" not in output
+    finally:
+        host.sh("rm /var/log/caddy/access-0.log /var/log/caddy/access-1.log")
 
 
 def test_sandbox(host: Host) -> None:

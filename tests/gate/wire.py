@@ -249,12 +249,11 @@ class Client:
                 connection.sendall(talk.data_to_send())
                 while waiting and (chunk := connection.recv(65536)):
                     for event in talk.receive_data(chunk):
-                        stream = getattr(event, "stream_id", None)
                         if isinstance(event, h2.events.ResponseReceived):
-                            answers[stream].headers = dict(event.headers)
-                            answers[stream].status = int(answers[stream].headers[":status"])
+                            got = {str(name): str(value) for name, value in event.headers}
+                            answers[event.stream_id].headers, answers[event.stream_id].status = got, int(got[":status"])
                         elif isinstance(event, h2.events.StreamEnded | h2.events.StreamReset):
-                            waiting.discard(stream)
+                            waiting.discard(event.stream_id)
                         elif isinstance(event, h2.events.ConnectionTerminated):
                             waiting.clear()
                     connection.sendall(talk.data_to_send())
