@@ -1,10 +1,25 @@
-.PHONY: up test lint unit molecule bench vm clean key-full rotation-full gate-full service-full
+.PHONY: up test test-one test-one-clean lint unit molecule bench vm clean key-full rotation-full gate-full service-full
 
 up:
 	@tests/hosts/up $(ARGS)
 
 test:
 	@tests/run
+
+# One test file, on a host that is kept for the next time: make test-one T=tests/service/test_x.py [P=debian-testing] [ARGS='-k name']
+P ?= debian-13
+test-one: export NOUS_VM_KEEP = 1
+test-one: export NOUS_VM_TEST_PLATFORMS = $(P)
+test-one: export PYTHONDONTWRITEBYTECODE = 1
+test-one: export PATH := $(CURDIR)/.venv/bin:$(PATH)
+test-one:
+	@test -n "$(T)" || { echo 'test-one: which? make test-one T=tests/service/test_x.py [P=debian-testing]' >&2; exit 2; }
+	@tests/hosts/bootstrap test
+	@docker image inspect nous-vm-host:$(P)-packages > /dev/null 2>&1 || tests/hosts/images.py $(P)
+	@pytest $(T) $(ARGS)
+
+test-one-clean:
+	@docker ps --all --quiet --filter 'name=-kept$$' | xargs --no-run-if-empty docker rm --force --volumes
 
 lint:
 	@tests/run lint && tests/run sanity

@@ -17,6 +17,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import container
 from container import FLAGS, MIGRATE, need_root
 from forms import PLATFORMS, Form
 from wire import HOST, OPERATOR, OPERATOR_6, PUBLIC, STRANGER, STRANGER_6, VENDOR, Backend, Client, Network
@@ -40,9 +41,8 @@ class Host:
 
     def __init__(self, platform: str, image: str = "-packages") -> None:
         self.platform = platform
-        self.container = f"nous-vm-gate-test-{platform}{image}-{os.getpid()}"
-        flags = [*FLAGS, *MIGRATE, *IPV6]
-        subprocess.run(["docker", "run", "--detach", "--name", self.container, *flags, f"nous-vm-host:{platform}{image}"], check=True, capture_output=True)
+        self.container = container.shared_name(f"nous-vm-gate-test-{platform}{image}")
+        container.start(self.container, f"nous-vm-host:{platform}{image}", *FLAGS, *MIGRATE, *IPV6)
         self.booted()
 
     def booted(self) -> None:
@@ -87,7 +87,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[Host]:
         assert sources
         assert [(source, path) for source, path in sources if len(source) != 1 or (source[0] not in listed and path not in PUBLIC)] == []
     finally:
-        subprocess.run(["docker", "rm", "--force", "--volumes", made.container], check=True, capture_output=True)
+        container.remove(made.container)
 
 
 @pytest.fixture

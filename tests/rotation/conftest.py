@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import container
 import pytest
 from container import FLAGS
 from forms import PLATFORMS
@@ -42,7 +43,7 @@ class Host:
     log, second, directory, rotation, writer, other = LOG, SECOND, DIRECTORY, ROTATE, WRITER, OTHER
 
     def __init__(self, platform: str, name: str = NAME, flags: list[str] | None = None) -> None:
-        self.container = f"nous-vm-{name}-{platform}-{os.getpid()}"
+        self.container = container.shared_name(f"nous-vm-{name}-{platform}")
         self.image = f"nous-vm-host:{platform}-packages"
         self.flags = FLAGS + LOOP + (flags or [])
 
@@ -66,9 +67,7 @@ class Host:
 
     def start(self) -> None:
         """Switch it on: the first time, or after a crash."""
-        existing = subprocess.run(["docker", "start", self.container], capture_output=True, check=False).returncode == 0
-        if not existing:
-            subprocess.run(["docker", "run", "--detach", "--name", self.container, *self.flags, self.image], check=True, capture_output=True)
+        container.start(self.container, self.image, *self.flags)
         self.sh(f"until systemctl is-system-running --wait 2>&1 | grep -Eqx 'running|degraded'; do sleep 0.1; done; mkdir -p /run/{NAME}")
 
     def mount(self, megabytes: int, options: str = "loop") -> None:
@@ -258,7 +257,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         host.run("systemctl", "daemon-reload")
         yield host
     finally:
-        subprocess.run(["docker", "rm", "--force", "--volumes", host.container], check=True, capture_output=True)
+        container.remove(host.container)
 
 
 @pytest.fixture(scope="session", params=PLATFORMS)
@@ -281,4 +280,4 @@ def host(request: pytest.FixtureRequest) -> Iterator[Host]:
         host.run("systemctl", "daemon-reload")
         yield host
     finally:
-        subprocess.run(["docker", "rm", "--force", host.container], check=True, capture_output=True)
+        container.remove(host.container)

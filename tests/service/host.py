@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+import container
 import pytest
 from container import CACHES, FLAGS, MIGRATE
 from controller import REPOSITORY, wait
@@ -169,12 +170,11 @@ class Host:
 
     def __init__(self, platform: str, work: Path) -> None:
         self.platform, self.work = platform, work
-        self.container = f"nous-vm-service-test-{platform}-{os.getpid()}"
+        self.container = container.shared_name(f"nous-vm-service-test-{platform}")
         self.release = self.pack("1.0.0")
 
     def start(self) -> None:
-        image = f"nous-vm-host:{self.platform}-packages"
-        subprocess.run(["docker", "run", "--detach", "--name", self.container, *FLAGS, *MIGRATE, *CACHES, image], check=True, capture_output=True)
+        container.start(self.container, f"nous-vm-host:{self.platform}-packages", *FLAGS, *MIGRATE, *CACHES)
         self.sh("until systemctl is-system-running --wait 2>&1 | grep -Eqx 'running|degraded'; do sleep 0.1; done")
         for address in (VENDOR, OPERATOR, STRANGER):
             self.sh(f"ip address replace {address}/32 dev lo")
@@ -182,7 +182,7 @@ class Host:
         assert run.returncode == 0, run.stdout[-6000:]
 
     def remove(self) -> None:
-        subprocess.run(["docker", "rm", "--force", "--volumes", self.container], check=True, capture_output=True)
+        container.remove(self.container)
 
     @functools.cached_property
     def network(self) -> Network:
@@ -299,7 +299,7 @@ class Branch:
 
     def __init__(self, host: Host) -> None:
         self.host, self.clone = host, host.work / "nous.git"
-        host.sh("git init --quiet --bare --initial-branch=main /srv/nous.git")
+        host.sh("rm -rf /srv/nous.git; git init --quiet --bare --initial-branch=main /srv/nous.git")
 
     def push(self, version: str, fault: str = "none") -> str:
         """Push a release; return the name that it gets on the host."""
