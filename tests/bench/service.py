@@ -10,6 +10,7 @@ take turns, so that a busy machine slows both. Ours is python_runtime and nous_s
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import statistics
@@ -133,10 +134,10 @@ def measure(platform: str, work: Path) -> None:
     try:
         for host in hosts:
             host.start()
-        rows["fresh install"] = [seconds(lambda host=host: host.install(first)) for host in hosts]
-        again = [[seconds(lambda host=host: host.install(first)) for host in hosts] for _ in range(RUNS)]
+        rows["fresh install"] = [seconds(functools.partial(host.install, first)) for host in hosts]
+        again = [[seconds(functools.partial(host.install, first)) for host in hosts] for _ in range(RUNS)]
         rows[f"run with nothing to do, median of {RUNS}"] = [statistics.median(each) for each in zip(*again, strict=True)]
-        rows["upgrade"] = [seconds(lambda host=host: host.install(second)) for host in hosts]
+        rows["upgrade"] = [seconds(functools.partial(host.install, second)) for host in hosts]
         outages = [host.outages() for host in hosts]
         rows[f"outage after kill -9, median of {KILLS}"] = [statistics.median(answered for answered, _ in each) for each in outages]
         rows["of that, until it is started again"] = [statistics.median(started for _, started in each) for each in outages]

@@ -46,7 +46,8 @@ class CallbackModule(CallbackBase):
             line = json.dumps([host, module_name or action._task.action, action._task.get_name()])
             with seen.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
-            return execute(action, module_name, *args, **kwargs)
+            result: dict[str, Any] = execute(action, module_name, *args, **kwargs)
+            return result
 
         ActionBase._execute_module = counted
 

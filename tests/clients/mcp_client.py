@@ -16,6 +16,7 @@ import json
 import logging
 import ssl
 import sys
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -76,6 +77,26 @@ class Memory:
         self.client = client_info
 
 
+class Browser:
+    """What a person's browser does in OAuth: it is sent to /authorize, and from there back to the client with a code."""
+
+    def __init__(self, client: Callable[[], httpx.AsyncClient], seen: dict[str, Any]) -> None:
+        self.client, self.seen = client, seen
+        self.location: dict[str, list[str]] = {}
+
+    async def browse(self, authorization_url: str) -> None:
+        async with self.client() as browser:
+            answer = await browser.get(authorization_url)
+        if not answer.is_redirect:
+            raise Refused(f"/authorize answered {answer.status_code}, not a redirect", self.seen)
+        self.location.update(parse_qs(urlsplit(answer.headers["location"]).query))
+
+    async def come_back(self) -> tuple[str, str | None]:
+        if "code" not in self.location:
+            raise Refused(f"/authorize gave no code: {self.location.get('error')}", self.seen)
+        return self.location["code"][0], self.location.get("state", [None])[0]
+
+
 def first_cause(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -106,22 +127,9 @@ async def call(
         transport = PinnedTransport(address, source, verify or ssl.create_default_context())
         return httpx.AsyncClient(transport=transport, auth=auth, timeout=TIMEOUT, event_hooks={"response": [remember]})
 
-    location: dict[str, list[str]] = {}
-
-    async def browse(authorization_url: str) -> None:
-        async with client(browser_source) as browser:
-            answer = await browser.get(authorization_url)
-        if not answer.is_redirect:
-            raise Refused(f"/authorize answered {answer.status_code}, not a redirect", seen)
-        location.update(parse_qs(urlsplit(answer.headers["location"]).query))
-
-    async def come_back() -> tuple[str, str | None]:
-        if "code" not in location:
-            raise Refused(f"/authorize gave no code: {location.get('error')}", seen)
-        return location["code"][0], location.get("state", [None])[0]
-
+    browser = Browser(lambda: client(browser_source), seen)
     metadata = OAuthClientMetadata.model_validate({"redirect_uris": [REDIRECT_URI], "client_name": "nous.vm tests"})
-    oauth = OAuthClientProvider(url, metadata, Memory(), browse, come_back)
+    oauth = OAuthClientProvider(url, metadata, Memory(), browser.browse, browser.come_back)
     try:
         async with client(source_address) as stranger:
             answer = await stranger.post(url, json={})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -13,8 +14,9 @@ COLLECTION = Path(__file__).parents[2] / "collections/ansible_collections/nous/v
 ROLES = sorted(path for path in (COLLECTION / "roles").iterdir())
 
 
-def load(path: Path) -> dict:
-    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+def load(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] | None = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return found or {}
 
 
 def test_the_five_roles_are_there() -> None:

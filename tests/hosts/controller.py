@@ -24,8 +24,9 @@ def wait(condition: Any, what: str, patience: float = PATIENCE) -> Any:
 
 def sh(*argv: str | Path, check: bool = True, **options: Any) -> str:
     done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, stdin=subprocess.DEVNULL, **options)
-    assert not check or done.returncode == 0, f"{argv}: {done.stdout[-6000:]}"
-    return done.stdout.strip()
+    said = str(done.stdout)
+    assert not check or done.returncode == 0, f"{argv}: {said[-6000:]}"
+    return said.strip()
 
 
 def play(playbook: str, hosts: dict[str, dict[str, Any]], work: Path, *arguments: str) -> str:

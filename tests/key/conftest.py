@@ -25,7 +25,8 @@ def no_umask() -> Iterator[None]:
 
 @pytest.fixture(params=CASES, ids=lambda case: case.name)
 def case(request: pytest.FixtureRequest) -> Case:
-    return request.param
+    found: Case = request.param
+    return found
 
 
 @pytest.fixture

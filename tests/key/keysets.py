@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.nous.vm.plugins.module_utils._oauth_key import KeySpec, ensure_key
 from ansible_collections.nous.vm.plugins.module_utils._oauth_key_jwk import read_pem
@@ -42,7 +43,7 @@ class KeySet:
         """Make the key old enough for a rotation."""
         os.utime(self.path, (0, 0))
 
-    def published(self) -> dict[str, dict]:
+    def published(self) -> dict[str, dict[str, Any]]:
         return {key["kid"]: key for key in json.loads(self.jwks.read_bytes())["keys"]}
 
     def signs(self) -> str | None:

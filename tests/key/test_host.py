@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -32,7 +33,7 @@ class Host:
         assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    def play(self, tasks: list[dict], *options: str, rc: int = 0) -> str:
+    def play(self, tasks: list[dict[str, Any]], *options: str, rc: int = 0) -> str:
         """Run tasks against it; return all that ansible-playbook printed."""
         play = [{"hosts": "all", "gather_facts": False, "tasks": tasks}]
         command = [PLAYBOOK, "--inventory", f"{self.container},", "--connection", "community.docker.docker", *options, "/dev/stdin"]
@@ -65,7 +66,7 @@ def host() -> Iterator[Host]:
 def test_bare_host() -> None:
     """No directory and no library: check mode foretells what would be done, and a run says what is missing."""
     options = {"path": "/etc/nous/keys/signing.pem", "jwks_path": "/etc/nous/jwks.json", "jwks_group": "nobody-yet"}
-    tasks = [
+    tasks: list[dict[str, Any]] = [
         {"nous.vm.oauth_key": options, "register": "key"},
         {"ansible.builtin.assert": {"that": ["key is changed", "key.kid is none", "key.actions == ['create_directory', 'create_key', 'write_jwks']"]}},
     ]
@@ -92,8 +93,9 @@ def test_examples(host: Host) -> None:
     assert host.run("stat", "--format=%U:%G %a", "/etc/issuer/jwks.json") == "root:www-data 640\n"
 
 
-def published(host: Host) -> list[dict]:
-    return json.loads(host.run("cat", "/etc/issuer/jwks.json"))["keys"]
+def published(host: Host) -> list[dict[str, Any]]:
+    keys: list[dict[str, Any]] = json.loads(host.run("cat", "/etc/issuer/jwks.json"))["keys"]
+    return keys
 
 
 def test_examples_of_info(host: Host) -> None:

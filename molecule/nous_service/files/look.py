@@ -9,11 +9,11 @@ import subprocess
 from pathlib import Path
 
 
-def show(name):
+def show(name: str) -> str:
     return subprocess.run(["systemctl", "show", "--value", f"--property={name}", "nous.service"], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def answer(host):
+def answer(host: str) -> int:
     connection = http.client.HTTPConnection("door", timeout=5)
     connection.sock = socket.socket(socket.AF_UNIX)
     connection.sock.connect("/run/nous-door/mcp.sock")
@@ -21,7 +21,7 @@ def answer(host):
     return connection.getresponse().status
 
 
-def listening(*inside):
+def listening(*inside: str) -> str:
     return subprocess.run([*inside, "ss", "--listening", "--tcp", "--numeric", "--no-header"], capture_output=True, text=True, check=True).stdout
 
 

@@ -21,17 +21,17 @@ PUBLISHED = Path("/etc/nous/jwks.json")
 STATE = Path("/var/lib/key-signer")
 
 
-def encode(data):
+def encode(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def decode(text):
+def decode(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-def verified(token):
+def verified(token: str) -> tuple[str, bool]:
     header, payload, signature = token.split(".")
-    kid = json.loads(decode(header))["kid"]
+    kid: str = json.loads(decode(header))["kid"]
     for key in json.loads(PUBLISHED.read_bytes())["keys"]:
         if key["kid"] == kid:
             try:
@@ -42,9 +42,10 @@ def verified(token):
     return kid, False
 
 
-def serve():
+def serve() -> None:
     pem = Path(os.environ["CREDENTIALS_DIRECTORY"], "signing-key").read_bytes()
     key = serialization.load_pem_private_key(pem, None)
+    assert isinstance(key, ed25519.Ed25519PrivateKey)
     x = encode(key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw))
     kid = next(each["kid"] for each in json.loads(PUBLISHED.read_bytes())["keys"] if each["x"] == x)
     with (STATE / "tokens").open("a", buffering=1) as tokens, (STATE / "gaps").open("a", buffering=1) as gaps:
@@ -57,13 +58,13 @@ def serve():
             time.sleep(0.05)
 
 
-def so_far(name):
+def so_far(name: str) -> list[str]:
     # The service may not have come as far as to open them.
     return (STATE / name).read_text().split() if (STATE / name).exists() else []
 
 
-def verify():
-    found = collections.defaultdict(collections.Counter)
+def verify() -> None:
+    found: collections.defaultdict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for token in so_far("tokens"):
         kid, good = verified(token)
         found["verified" if good else "refused"][kid] += 1

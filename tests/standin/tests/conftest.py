@@ -117,7 +117,7 @@ class Server:
             "redirect_uri": "http://localhost:1/",
             "code_verifier": verifier,
         }
-        return httpx.post(f"{self.url}/token", data=given).json()["access_token"]
+        return str(httpx.post(f"{self.url}/token", data=given).json()["access_token"])
 
 
 @pytest.fixture

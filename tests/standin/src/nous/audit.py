@@ -32,9 +32,10 @@ def last_record(path: Path) -> dict[str, Any]:
     """The last line of a file, or {} when there is none or it is torn: then the chain starts again at zeros."""
     try:
         with path.open("rb") as file:
-            return json.loads(deque(file, maxlen=1).pop())
+            record: dict[str, Any] = json.loads(deque(file, maxlen=1).pop())
     except (OSError, ValueError, IndexError):
         return {}
+    return record
 
 
 class DurableHandler(WatchedFileHandler):
@@ -81,7 +82,7 @@ class AuditLog:
         return record
 
     def sync(self) -> None:
-        if isinstance(self.handler, DurableHandler):
+        if isinstance(self.handler, DurableHandler) and self.handler.stream is not None:
             os.fsync(self.handler.stream.fileno())
 
 

@@ -37,9 +37,10 @@ class Table:
 
     def read(self) -> dict[str, Any]:
         try:
-            return json.loads(self.path.read_bytes())
+            rows: dict[str, Any] = json.loads(self.path.read_bytes())
         except FileNotFoundError:
             return {}
+        return rows
 
     def write(self, rows: dict[str, Any]) -> None:
         aside = self.path.with_suffix(".new")

@@ -31,9 +31,10 @@ PROFILES = Path(__file__).resolve().parents[2] / "profiles"
 def load_profile(name: str) -> dict[str, Any]:
     """Read from the source tree, as the real server does: a deployment that loses the tree must not start."""
     try:
-        return json.loads((PROFILES / f"{name}.yaml").read_text())
+        profile: dict[str, Any] = json.loads((PROFILES / f"{name}.yaml").read_text())
     except FileNotFoundError as error:
         sys.exit(f"nous: NOUS_PROFILE: {error.filename} does not exist")
+    return profile
 
 
 def http_options(settings: Settings) -> dict[str, Any]:
@@ -59,34 +60,34 @@ def http_options(settings: Settings) -> dict[str, Any]:
 def add_tools(mcp: FastMCP, settings: Settings, state: State, audit: AuditLog, anchors: Anchors) -> None:
     profile = load_profile(settings.profile)
 
-    def record(tool: str, call_id: str, ctx: Context, **args: Any) -> dict[str, Any]:
+    def record(tool: str, call_id: str, ctx: Context[Any, Any, Any], **args: Any) -> dict[str, Any]:
         line = audit.write(tool=tool, call_id=call_id, request_id=str(ctx.request_id), args=args)
         if not audit.degraded:
             anchors.pin(audit.head)
         return line
 
     @mcp.tool()
-    def note(text: str, ctx: Context, call_id: str = "") -> dict[str, Any]:
+    def note(text: str, ctx: Context[Any, Any, Any], call_id: str = "") -> dict[str, Any]:
         """Write TEXT to the audit log and return the line as written."""
         state.begin(now(), "note", call_id)
         return record("note", call_id, ctx, text=text)
 
     @mcp.tool()
-    async def slow(seconds: float, ctx: Context, call_id: str = "") -> dict[str, Any]:
+    async def slow(seconds: float, ctx: Context[Any, Any, Any], call_id: str = "") -> dict[str, Any]:
         """Answer only after SECONDS; the audit line is written then."""
         state.begin(now(), "slow", call_id)
         await asyncio.sleep(seconds)
         return record("slow", call_id, ctx, seconds=seconds)
 
     @mcp.tool()
-    def long(size: int, ctx: Context, call_id: str = "") -> str:
+    def long(size: int, ctx: Context[Any, Any, Any], call_id: str = "") -> str:
         """Answer with SIZE characters; the audit line is short."""
         state.begin(now(), "long", call_id)
         record("long", call_id, ctx, size=size)
         return "x" * size
 
     @mcp.tool()
-    def status(ctx: Context, call_id: str = "") -> dict[str, Any]:
+    def status(ctx: Context[Any, Any, Any], call_id: str = "") -> dict[str, Any]:
         """The server's own state."""
         state.begin(now(), "status", call_id)
         record("status", call_id, ctx)

@@ -16,6 +16,7 @@ import signal
 import socket
 import stat
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -178,7 +179,7 @@ def test_a_validator_that_makes_no_sense_is_refused(argv: list[str], sentence: s
 
 
 def test_a_validator_of_a_set_without_files_is_refused() -> None:
-    with pytest.raises(FilesError, match="allowed are none, because the set has no files.$"):
+    with pytest.raises(FilesError, match=r"allowed are none, because the set has no files\.$"):
         read_validators([{"argv": ["a", "{/etc}"], "user": None}], [directory("/etc")])
 
 
@@ -374,8 +375,8 @@ def test_what_cannot_be_looked_at_is_refused(place: Path) -> None:
 
 
 def test_a_workplace_of_somebody_else_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_files.os, "geteuid", lambda: 54321)
-    monkeypatch.setattr(_files.tempfile, "gettempdir", lambda: str(place))
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(place))
     (place / "nous-vm-files-54321").mkdir()
     assert refusal(file(place / "a")) == (f"{place}/nous-vm-files-54321 belongs to {getpass.getuser()}; remove it and run again.")
     (place / "nous-vm-files-54321").rmdir()
@@ -386,7 +387,7 @@ def test_a_workplace_of_somebody_else_is_refused(place: Path, monkeypatch: pytes
 def test_without_root_the_workplace_is_among_temporary_files(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is staged there is for this user alone, because owners cannot be given."""
     (place / "temporary").mkdir()
-    monkeypatch.setattr(_files.tempfile, "gettempdir", lambda: str(place / "temporary"))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(place / "temporary"))
     monkeypatch.setattr(_files._Run, "open_stage", None)
     pid = os.fork()
     if pid == 0:
@@ -533,7 +534,7 @@ def test_what_a_killed_run_staged_is_removed(place: Path) -> None:
 @as_root
 def test_a_validator_as_another_user_sees_what_that_user_will_see(place: Path) -> None:
     group = grp.getgrgid(pwd.getpwnam("nobody").pw_gid).gr_name
-    own = {"owner": "root", "group": group, "mode": 0o640}
+    own: dict[str, Any] = {"owner": "root", "group": group, "mode": 0o640}
     inside = [directory(place / "d", 0o710, owner="root", group=group), file(place / "d/a", **own)]
     look = script(
         'cat "$1" && test "$(id -un) $HOME $USER" = "nobody $(getent passwd nobody | cut -d: -f6) nobody"',
@@ -555,7 +556,7 @@ def test_a_validator_as_another_user_sees_what_that_user_will_see(place: Path) -
 def test_a_validator_runs_in_a_plain_surrounding(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the run that started it was in: at the root, without input, with the groups of its user and no others."""
     groups = [pwd.getpwnam("nobody").pw_gid, 54321]
-    monkeypatch.setattr(_files.os, "getgrouplist", lambda _name, _group: groups)
+    monkeypatch.setattr(os, "getgrouplist", lambda _name, _group: groups)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     look = script('pwd; readlink "/proc/self/fd/0"; id -G; command -v chroot; false', place / "a", user="nobody")
     reader, writer = os.pipe()
@@ -706,7 +707,8 @@ def leftover(top: Path) -> None:
 
 @pytest.fixture(params=[fresh, older, leftover], ids=lambda prepare: prepare.__name__)
 def prepare(request: pytest.FixtureRequest) -> Callable[[Path], None]:
-    return request.param
+    found: Callable[[Path], None] = request.param
+    return found
 
 
 def validators(top: Path) -> list[Validator]:
@@ -741,7 +743,7 @@ def killed_before(number: int, top: Path) -> int:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def work() -> int:
-        _files.os = Stage(act)  # type: ignore[assignment]
+        vars(_files)["os"] = Stage(act)
         run(*wanted(top), validate=validators(top))
         return 0
 
@@ -903,7 +905,7 @@ def test_what_cannot_be_mended_leaves_everything_as_it_was(place: Path) -> None:
         chattr("-i", place / "etc/four")
 
 
-def before_rename(number: int, work: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def before_rename(number: int, work: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let work be done before the rename of this number, counted from one."""
     count = 0
 

@@ -12,8 +12,9 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils import _oauth_key_files
@@ -35,16 +36,16 @@ class Stage:
     A write takes 16 bytes at most, so that there is a step in the middle of the key.
     """
 
-    def __init__(self, act: Callable[[int, str, tuple], None]) -> None:
+    def __init__(self, act: Callable[[int, str, tuple[Any, ...]], None]) -> None:
         self._act = act
         self._taken = 0
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         function = getattr(os, name)
         if name not in STEPS:
             return function
 
-        def step(*arguments, **options):
+        def step(*arguments: Any, **options: Any) -> Any:
             self._taken += 1
             self._act(self._taken - 1, name, arguments)
             if name == "write":
@@ -123,7 +124,7 @@ class Finish(Case):
 
 
 @pytest.fixture(autouse=True)
-def no_umask():
+def no_umask() -> Iterator[None]:
     previous = os.umask(0)
     yield
     os.umask(previous)
@@ -131,14 +132,15 @@ def no_umask():
 
 @pytest.fixture(params=[Fresh(), Leftover(), WrongMode(), Begin(), Finish()], ids=lambda case: type(case).__name__)
 def case(request: pytest.FixtureRequest) -> Case:
-    return request.param
+    found: Case = request.param
+    return found
 
 
-def steps(directory: Path, case: Case, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple]]:
+def steps(directory: Path, case: Case, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...]]]:
     """The steps of a run that nothing disturbs."""
     directory.mkdir(mode=0o755)
     case.prepare(directory)
-    taken: list[tuple[str, tuple]] = []
+    taken: list[tuple[str, tuple[Any, ...]]] = []
     with monkeypatch.context() as patch:
         patch.setattr(_oauth_key_files, "os", Stage(lambda _number, name, arguments: taken.append((name, arguments))))
         case.run(directory)
@@ -191,7 +193,7 @@ def test_refused_at_every_step(case: Case, tmp_path: Path, monkeypatch: pytest.M
         directory.mkdir(mode=0o755)
         case.prepare(directory)
 
-        def act(step: int, _name: str, _arguments: tuple, number: int = number) -> None:
+        def act(step: int, _name: str, _arguments: tuple[Any, ...], number: int = number) -> None:
             if step == number:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -242,7 +244,7 @@ def test_no_name_is_ever_wider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     directory.mkdir(mode=0o755)
     seen = set()
 
-    def act(_taken: int, _name: str, _arguments: tuple) -> None:
+    def act(_taken: int, _name: str, _arguments: tuple[Any, ...]) -> None:
         for path in directory.rglob("*"):
             seen.add((path.name if not path.name.endswith(".tmp") else path.name[:5], stat.S_IMODE(path.stat().st_mode)))
 

@@ -13,7 +13,9 @@ import socket
 import stat
 import time
 from abc import ABCMeta
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils import _oauth_key_files, _oauth_key_jwk
@@ -31,7 +33,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files
 
 
 @pytest.fixture(autouse=True)
-def narrow_umask():
+def narrow_umask() -> Iterator[None]:
     previous = os.umask(0o027)
     yield
     os.umask(previous)
@@ -60,7 +62,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
 
 
-def tree(directory: Path) -> dict[str, tuple]:
+def tree(directory: Path) -> dict[str, tuple[Any, ...]]:
     """Everything that could be touched below a directory."""
     found = {}
     for path in sorted(directory.rglob("*")):
@@ -110,10 +112,10 @@ class TestCreate:
             ("RS256", rsa.RSAPrivateKey),
         ],
     )
-    def test_a_key_of_every_algorithm(self, spec: KeySpec, algorithm: str, kind: type) -> None:
+    def test_a_key_of_every_algorithm(self, spec: KeySpec, algorithm: str, kind: type[Any]) -> None:
         outcome = ensure_key(dataclasses.replace(spec, algorithm=algorithm), False)
         pem = Path(spec.path).read_bytes()
-        made = serialization.load_pem_private_key(pem, None)
+        made: Any = serialization.load_pem_private_key(pem, None)
         assert pem.startswith(b"-----BEGIN PRIVATE KEY-----\n")
         assert isinstance(made, kind)
         assert outcome.key is not None
@@ -127,7 +129,7 @@ class TestCreate:
     @pytest.mark.parametrize("size", [2048, 3072])
     def test_an_rsa_key_has_the_size_asked_for(self, spec: KeySpec, size: int) -> None:
         ensure_key(dataclasses.replace(spec, algorithm="RS256", size=size), False)
-        made = serialization.load_pem_private_key(Path(spec.path).read_bytes(), None)
+        made: Any = serialization.load_pem_private_key(Path(spec.path).read_bytes(), None)
         assert made.key_size == size
 
     @pytest.mark.parametrize("umask", [0o000, 0o027, 0o077, 0o777])
@@ -295,7 +297,7 @@ class TestExistingKey:
         ],
         ids=["ES256", "P-384", "RS256", "RSA-1024", "Ed448"],
     )
-    def test_another_algorithm(self, spec: KeySpec, key: Path, make, found: str) -> None:
+    def test_another_algorithm(self, spec: KeySpec, key: Path, make: Callable[[], Any], found: str) -> None:
         key.write_bytes(make().private_bytes(PEM, PKCS8, PLAIN))
         self.refused(spec, f"signing.pem holds a key for {found}, but EdDSA was asked for")
 
@@ -320,7 +322,8 @@ class TestExistingKey:
     def test_halves_that_are_no_pair(self, spec: KeySpec, key: Path, algorithm: str, kind: ABCMeta, monkeypatch: pytest.MonkeyPatch) -> None:
         """A parser that lets such a key pass is not enough: it has to sign what its public half verifies."""
         pems = [_oauth_key_jwk.generate_pem(algorithm, 2048) for _each in range(2)]
-        one, other = (serialization.load_pem_private_key(pem, None) for pem in pems)
+        halves: list[Any] = [serialization.load_pem_private_key(pem, None) for pem in pems]
+        one, other = halves
 
         class Torn:
             curve = getattr(one, "curve", None)
@@ -329,7 +332,7 @@ class TestExistingKey:
             public_key = staticmethod(other.public_key)
 
         kind.register(Torn)
-        monkeypatch.setattr(_oauth_key_jwk.serialization, "load_pem_private_key", lambda _data, password: Torn())
+        monkeypatch.setattr(serialization, "load_pem_private_key", lambda _data, password: Torn())
         self.refused(dataclasses.replace(spec, algorithm=algorithm), "cannot be parsed, or does not sign")
 
     def test_symbolic_link(self, spec: KeySpec, key: Path, tmp_path: Path) -> None:
@@ -403,7 +406,7 @@ class TestPermissions:
         seen = []
 
         class Watched:
-            def __getattr__(self, name: str):
+            def __getattr__(self, name: str) -> Any:
                 if name in ("fchown", "fchmod"):
                     seen.append((mode(key), key.stat().st_gid))
                 return getattr(os, name)
@@ -499,14 +502,15 @@ class TestDirectories:
 
     @pytest.mark.parametrize("option", ["owner", "group"])
     def test_nobody_has_that_name(self, spec: KeySpec, option: str, tmp_path: Path) -> None:
+        changed: dict[str, Any] = {option: "nobody-yet"}
         with pytest.raises(KeyProblem, match=f"{option} is nobody-yet, which this host does not have"):
-            ensure_key(dataclasses.replace(spec, **{option: "nobody-yet"}), False)
+            ensure_key(dataclasses.replace(spec, **changed), False)
         assert list(tmp_path.iterdir()) == []
 
     def test_check_mode_waits_for_a_run_but_not_for_another_check(self, spec: KeySpec, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A key has two names for a moment while it is made, which a check must not see."""
         operations = []
-        monkeypatch.setattr(_oauth_key_files.fcntl, "flock", lambda _descriptor, operation: operations.append(operation))
+        monkeypatch.setattr(fcntl, "flock", lambda _descriptor, operation: operations.append(operation))
         ensure_key(spec, True)
         ensure_key(spec, False)
         assert operations == [fcntl.LOCK_SH, fcntl.LOCK_SH, fcntl.LOCK_EX]
@@ -515,8 +519,8 @@ class TestDirectories:
         def flock(_descriptor: int, _operation: int) -> None:
             raise OSError(95, "Operation not supported")
 
-        monkeypatch.setattr(_oauth_key_files.fcntl, "flock", flock)
-        with pytest.raises(KeyProblem, match="cannot be locked .Operation not supported., so that two runs could make"):
+        monkeypatch.setattr(fcntl, "flock", flock)
+        with pytest.raises(KeyProblem, match=r"cannot be locked \(Operation not supported\), so that two runs could make"):
             ensure_key(spec, False)
         assert list(tmp_path.iterdir()) == []
 

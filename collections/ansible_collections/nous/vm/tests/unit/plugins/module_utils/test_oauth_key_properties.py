@@ -11,10 +11,11 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils import _oauth_key_jwk as ours
-from ansible_collections.nous.vm.plugins.module_utils._oauth_key import KeySpec, ensure_key
+from ansible_collections.nous.vm.plugins.module_utils._oauth_key import KeySpec, Outcome, ensure_key
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import given, settings
@@ -27,6 +28,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:EdDSA is deprecated"),
 ]
 
+PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 examples = settings(deadline=None, database=None)  # how long one takes says nothing on a shared machine
@@ -47,17 +49,18 @@ keys = st.one_of(ed25519_keys, p256_keys, rsa_keys)
 DAYS = st.integers(0, 400)
 
 
-def pem(key) -> bytes:
+def pem(key: PrivateKey) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
 def theirs(content: bytes, algorithm: str) -> OKPKey | ECKey | RSAKey:
-    return {"EdDSA": OKPKey, "ES256": ECKey, "RS256": RSAKey}[algorithm].import_key(content)
+    kinds: dict[str, type[OKPKey | ECKey | RSAKey]] = {"EdDSA": OKPKey, "ES256": ECKey, "RS256": RSAKey}
+    return kinds[algorithm].import_key(content)
 
 
 @examples
 @given(keys)
-def test_jwk_and_thumbprint_are_those_of_joserfc(key) -> None:
+def test_jwk_and_thumbprint_are_those_of_joserfc(key: PrivateKey) -> None:
     info = ours.read_pem(pem(key), None)
     other = theirs(pem(key), info.alg)
     identity = {name: value for name, value in info.jwk.items() if name not in ("kid", "use", "alg")}
@@ -68,7 +71,7 @@ def test_jwk_and_thumbprint_are_those_of_joserfc(key) -> None:
 
 @examples
 @given(keys, st.binary(max_size=200))
-def test_what_it_signs_is_verified_by_what_is_published(key, message: bytes) -> None:
+def test_what_it_signs_is_verified_by_what_is_published(key: PrivateKey, message: bytes) -> None:
     """joserfc signs with the PEM and looks the key up in the set by its kid."""
     info = ours.read_pem(pem(key), None)
     algorithms = [info.alg]
@@ -83,17 +86,17 @@ OTHER = ours.read_pem(ours.generate_pem("EdDSA", 0), "EdDSA")
 
 @examples
 @given(keys)
-def test_a_key_reads_back(key) -> None:
+def test_a_key_reads_back(key: PrivateKey) -> None:
     """PEM to public half and back: the published members make the same public key again."""
     info = ours.read_pem(pem(key), None)
-    public = JWKRegistry.import_key(info.jwk).public_key
+    public: Any = JWKRegistry.import_key(info.jwk).public_key
     assert ours.public_jwk(public).items() <= info.jwk.items()
     assert ours.thumbprint(ours.public_jwk(public)) == info.kid
 
 
 @examples
 @given(keys, st.sampled_from(["EdDSA", "ES256", "RS256"]))
-def test_only_the_algorithm_asked_for_is_taken(key, algorithm: str) -> None:
+def test_only_the_algorithm_asked_for_is_taken(key: PrivateKey, algorithm: str) -> None:
     found = ours.read_pem(pem(key), None).alg
     try:
         assert ours.read_pem(pem(key), algorithm).alg == algorithm == found
@@ -103,7 +106,7 @@ def test_only_the_algorithm_asked_for_is_taken(key, algorithm: str) -> None:
 
 @examples
 @given(keys, st.data())
-def test_a_flipped_bit_is_found_or_is_the_same_key(key, data: st.DataObject) -> None:
+def test_a_flipped_bit_is_found_or_is_the_same_key(key: PrivateKey, data: st.DataObject) -> None:
     """Whatever bit of the file flips: the key is refused, or it is a whole key whose halves are a pair."""
     content = bytearray(pem(key))
     at = data.draw(st.integers(0, len(content) - 1))
@@ -162,10 +165,10 @@ def test_no_order_of_events_makes_a_gap(events: list[tuple[str, int]]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
         me = {"owner": str(os.geteuid()), "group": str(os.getegid())}
-        options = {"path": f"{directory}/keys/signing.pem", "jwks_path": f"{directory}/jwks.json", **me}
+        options: dict[str, Any] = {"path": f"{directory}/keys/signing.pem", "jwks_path": f"{directory}/jwks.json", **me}
         options |= {f"jwks_{name}": value for name, value in me.items()}
 
-        def run(rotation: str):
+        def run(rotation: str) -> Outcome:
             return ensure_key(KeySpec(**options, rotation=rotation, overlap_days=31, minimum_interval_days=7), False)
 
         loaded = run("keep").facts()["kid"]

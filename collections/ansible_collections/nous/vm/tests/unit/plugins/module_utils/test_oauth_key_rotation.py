@@ -11,9 +11,10 @@ import os
 import stat
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-from ansible_collections.nous.vm.plugins.module_utils import _oauth_key, _oauth_key_jwk
+from ansible_collections.nous.vm.plugins.module_utils import _oauth_key_files, _oauth_key_jwk
 from ansible_collections.nous.vm.plugins.module_utils._oauth_key import KeySpec, Outcome, ensure_key, examine_key
 from ansible_collections.nous.vm.plugins.module_utils._oauth_key_jwk import KeyProblem, parse_jwks, read_pem
 
@@ -25,12 +26,14 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files
 
 @pytest.fixture
 def spec(tmp_path: Path) -> KeySpec:
-    me = {"owner": str(os.geteuid()), "group": str(os.getegid())}
+    owner, group = str(os.geteuid()), str(os.getegid())
     return KeySpec(
         path=str(tmp_path / "etc/keys/signing.pem"),
+        owner=owner,
+        group=group,
         jwks_path=str(tmp_path / "etc/jwks.json"),
-        **me,
-        **{f"jwks_{name}": value for name, value in me.items()},
+        jwks_owner=owner,
+        jwks_group=group,
     )
 
 
@@ -42,13 +45,13 @@ class Set:
         self.path, self.jwks = Path(spec.path), Path(spec.jwks_path or "")
         self.next = Path(f"{spec.path}.next")
 
-    def run(self, check: bool = False, **changes) -> Outcome:
+    def run(self, check: bool = False, **changes: Any) -> Outcome:
         return ensure_key(dataclasses.replace(self.spec, **changes), check)
 
-    def begin(self, **changes) -> Outcome:
+    def begin(self, **changes: Any) -> Outcome:
         return self.run(rotation="begin", **changes)
 
-    def finish(self, **changes) -> Outcome:
+    def finish(self, **changes: Any) -> Outcome:
         return self.run(rotation="finish", **changes)
 
     def age(self, days: float) -> None:
@@ -63,8 +66,9 @@ class Set:
                 key["exp"] -= int(days * DAY)
         self.write(keys)
 
-    def entries(self) -> list[dict]:
-        return json.loads(self.jwks.read_text(encoding="ascii"))["keys"]
+    def entries(self) -> list[dict[str, Any]]:
+        keys: list[dict[str, Any]] = json.loads(self.jwks.read_text(encoding="ascii"))["keys"]
+        return keys
 
     def write(self, keys: object) -> None:
         self.jwks.write_text(json.dumps({"keys": keys}), encoding="ascii")
@@ -75,7 +79,7 @@ class Set:
     def signs(self) -> str:
         return read_pem(self.path.read_bytes(), None).kid
 
-    def tree(self) -> dict[str, tuple]:
+    def tree(self) -> dict[str, tuple[Any, ...]]:
         found = {}
         for path in sorted(self.path.parents[1].rglob("*")):
             status = path.lstat()
@@ -106,7 +110,7 @@ def interrupted(old: Set, monkeypatch: pytest.MonkeyPatch) -> Set:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(_oauth_key.Name, "move_onto", killed)
+        patch.setattr(_oauth_key_files.Name, "move_onto", killed)
         with pytest.raises(KeyboardInterrupt):
             old.begin()
     assert old.next.exists()
@@ -241,8 +245,9 @@ class TestPublish:
 
     @pytest.mark.parametrize("option", ["jwks_owner", "jwks_group"])
     def test_nobody_has_that_name(self, spec: KeySpec, option: str, tmp_path: Path) -> None:
+        changed: dict[str, Any] = {option: "nobody-yet"}
         with pytest.raises(KeyProblem, match=f"{option} is nobody-yet, which this host does not have"):
-            ensure_key(dataclasses.replace(spec, **{option: "nobody-yet"}), False)
+            ensure_key(dataclasses.replace(spec, **changed), False)
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize("behind", ["", ".next"])
@@ -252,7 +257,7 @@ class TestPublish:
         assert list(tmp_path.iterdir()) == []
 
     def test_a_detour(self, spec: KeySpec) -> None:
-        with pytest.raises(KeyProblem, match="jwks_path is jwks.json; .* for example /etc/nous/jwks.json"):
+        with pytest.raises(KeyProblem, match=r"jwks_path is jwks\.json; .* for example /etc/nous/jwks\.json"):
             ensure_key(dataclasses.replace(spec, jwks_path="jwks.json"), False)
 
     def test_nothing_is_made_before_all_is_judged(self, made: Set, tmp_path: Path) -> None:
@@ -311,11 +316,11 @@ class TestPublish:
     def test_a_link_is_refused_and_stays(self, made: Set, tmp_path: Path) -> None:
         made.jwks.rename(tmp_path / "elsewhere.json")
         made.jwks.symlink_to(tmp_path / "elsewhere.json")
-        with pytest.raises(KeyProblem, match="jwks.json is a symbolic link, not a plain file"):
+        with pytest.raises(KeyProblem, match=r"jwks\.json is a symbolic link, not a plain file"):
             made.run()
         made.jwks.unlink()
         made.jwks.hardlink_to(tmp_path / "elsewhere.json")
-        with pytest.raises(KeyProblem, match="jwks.json has 2 hard links"):
+        with pytest.raises(KeyProblem, match=r"jwks\.json has 2 hard links"):
             made.run()
 
     def test_what_a_killed_run_left_is_cleared(self, made: Set) -> None:
@@ -462,13 +467,13 @@ class TestRotation:
         old.next.write_bytes(_oauth_key_jwk.generate_pem("EdDSA", 0))
         old.next.chmod(0o600)
         seen = []
-        move = _oauth_key.Name.move_onto
+        move = _oauth_key_files.Name.move_onto
 
-        def watched(self: _oauth_key.Name, other: _oauth_key.Name) -> None:
+        def watched(self: _oauth_key_files.Name, other: _oauth_key_files.Name) -> None:
             seen.append(old.kids())
             move(self, other)
 
-        monkeypatch.setattr(_oauth_key.Name, "move_onto", watched)
+        monkeypatch.setattr(_oauth_key_files.Name, "move_onto", watched)
         first, upcoming = old.signs(), read_pem(old.next.read_bytes(), None).kid
         assert old.begin().actions == ["publish_key", "activate_key"]
         assert seen == [[upcoming, first]]
@@ -571,7 +576,7 @@ class TestRotation:
     )
     def test_days_that_are_none(self, made: Set, option: str, value: int, least: int) -> None:
         with pytest.raises(KeyProblem, match=f"{option} is {value}; allowed is a number of days from {least}, for"):
-            made.run(**{option: value})
+            made.run(False, **{option: value})
 
     @pytest.mark.parametrize(("days", "due"), [(364, False), (365, True)])
     def test_due(self, made: Set, days: int, due: bool) -> None:
@@ -621,16 +626,16 @@ def test_a_set_reads_back() -> None:
 def test_a_finish_that_waited_dates_nothing_again(old: Set, monkeypatch: pytest.MonkeyPatch) -> None:
     """It reads the clock when its turn comes, not when it was started."""
     old.begin()
-    enter, clock = _oauth_key.Directories.enter, [time.time()]
+    enter, clock = _oauth_key_files.Directories.enter, [time.time()]
 
-    def waited(self: _oauth_key.Directories, *arguments) -> int | None:
+    def waited(self: _oauth_key_files.Directories, *arguments: Any) -> int | None:
         if not self.look_only:
             clock[0] = clock[1]
         return enter(self, *arguments)
 
     started = clock[0]
-    monkeypatch.setattr(_oauth_key.Directories, "enter", waited)
-    monkeypatch.setattr(_oauth_key.time, "time", lambda: clock[0])
+    monkeypatch.setattr(_oauth_key_files.Directories, "enter", waited)
+    monkeypatch.setattr(time, "time", lambda: clock[0])
     clock[:] = [started + 100, started + 100]
     assert old.finish().actions == ["date_keys"]
     clock[:] = [started, started + 200]

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.nous.vm.plugins.modules import files
 
+Run = Callable[..., tuple[int, dict[str, Any], str]]
 ME = {"owner": str(os.geteuid()), "group": str(os.getegid())}
 SECRET = 'PASSWORD="hunter\'s two"\nTOKEN=quux\\ä\n'
 PARTS = ("hunter", "quux")
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]):
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Run the module; return its exit code and what it printed, both parsed and as it is."""
 
     def _run(*entries: dict[str, Any], **arguments: Any) -> tuple[int, dict[str, Any], str]:
@@ -32,7 +34,7 @@ def run(capsys: pytest.CaptureFixture[str]):
         with patch_module_args(given), pytest.raises(SystemExit) as end:
             files.main()
         printed = capsys.readouterr()
-        return end.value.code or 0, json.loads(printed.out), printed.out + printed.err
+        return int(end.value.code or 0), json.loads(printed.out), printed.out + printed.err
 
     return _run
 
@@ -46,7 +48,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return said
 
 
-def test_laid_once(run, tmp_path: Path) -> None:
+def test_laid_once(run: Run, tmp_path: Path) -> None:
     entries = [
         {"path": f"{tmp_path}/d", "state": "directory"},
         {"path": f"{tmp_path}/d/a", "content": "text\n", "mode": "0640"},
@@ -67,12 +69,12 @@ def test_laid_once(run, tmp_path: Path) -> None:
     assert (rc, second["changed"], second["changed_paths"], second["diff"]) == (0, False, [], [])
 
 
-def test_no_diff_unless_asked_for(run, tmp_path: Path) -> None:
+def test_no_diff_unless_asked_for(run: Run, tmp_path: Path) -> None:
     _rc, result, _text = run({"path": f"{tmp_path}/a", "content": ""}, _ansible_diff=False)
     assert (result["changed"], result["diff"]) == (True, [])
 
 
-def test_it_returns_what_it_documents(run, tmp_path: Path) -> None:
+def test_it_returns_what_it_documents(run: Run, tmp_path: Path) -> None:
     _rc, result, _text = run({"path": f"{tmp_path}/a", "content": ""})
     assert set(result) - {"changed", "diff", "invocation"} == set(yaml.safe_load(files.RETURN))
 
@@ -104,7 +106,7 @@ def test_it_takes_what_it_documents(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("example", yaml.safe_load(files.EXAMPLES), ids=lambda example: example["name"])
-def test_its_examples_make_sense(run, example: dict[str, Any]) -> None:
+def test_its_examples_make_sense(run: Run, example: dict[str, Any]) -> None:
     """In check mode; none of the users and few of the programs have to be there."""
     if "nous.vm.files" in example:
         arguments = example["nous.vm.files"]
@@ -154,20 +156,20 @@ def test_modules_get_byte_code(monkeypatch: pytest.MonkeyPatch, run, tmp_path: P
         ),
     ],
 )
-def test_refused(run, entry: dict[str, Any], sentence: str) -> None:
+def test_refused(run: Run, entry: dict[str, Any], sentence: str) -> None:
     rc, result, _text = run(entry)
     assert (rc, result["failed"]) == (1, True)
     assert result["msg"].startswith(sentence)
 
 
-def test_a_validator_that_makes_no_sense_is_refused(run, tmp_path: Path) -> None:
+def test_a_validator_that_makes_no_sense_is_refused(run: Run, tmp_path: Path) -> None:
     rc, result, _text = run({"path": f"{tmp_path}/a", "content": ""}, validate=[{"argv": ["true", "{/etc/x}"]}])
     assert (rc, result["msg"]) == (
         1, f"validate names {{/etc/x}}, which is no file of the set; allowed are {{{tmp_path}/a}}.",
     )  # fmt: skip
 
 
-def test_warning(run, tmp_path: Path) -> None:
+def test_warning(run: Run, tmp_path: Path) -> None:
     path = f"{tmp_path}/a"
     missing = [{"argv": ["no-such-program", f"{{{path}}}"]}]
     _rc, _result, text = run({"path": path, "content": ""}, validate=missing, _ansible_check_mode=True)
@@ -177,7 +179,7 @@ def test_warning(run, tmp_path: Path) -> None:
 # ---- Secrets
 
 
-def test_no_secret_is_printed_or_logged(run, log: list[str], tmp_path: Path) -> None:
+def test_no_secret_is_printed_or_logged(run: Run, log: list[str], tmp_path: Path) -> None:
     """In any run, at the highest verbosity, whether it succeeds or fails."""
     path, other = f"{tmp_path}/a", f"{tmp_path}/b"
     entries = [{"path": path, "secret_content": SECRET}, {"path": other, "content": "text\n"}]
@@ -203,7 +205,7 @@ def test_no_secret_is_printed_or_logged(run, log: list[str], tmp_path: Path) -> 
     assert f"Invoked with {path} {other}" in log[0]
 
 
-def test_ansible_core_alone_would_log_it(monkeypatch: pytest.MonkeyPatch, run, log: list[str], tmp_path: Path) -> None:
+def test_ansible_core_alone_would_log_it(monkeypatch: pytest.MonkeyPatch, run: Run, log: list[str], tmp_path: Path) -> None:
     """Should this fail one day, FilesModule has nothing left to do."""
     monkeypatch.setattr(files, "FilesModule", basic.AnsibleModule)
     run({"path": f"{tmp_path}/a", "secret_content": SECRET})
@@ -211,7 +213,7 @@ def test_ansible_core_alone_would_log_it(monkeypatch: pytest.MonkeyPatch, run, l
 
 
 @pytest.mark.parametrize("secret", ["a", "/", "text\n", "# Managed\n"])
-def test_a_secret_that_is_part_of_what_is_public_masks_nothing(run, secret: str, tmp_path: Path) -> None:
+def test_a_secret_that_is_part_of_what_is_public_masks_nothing(run: Run, secret: str, tmp_path: Path) -> None:
     """Tasks wait for paths in changed_paths, and a secrets file without secrets is but its first line."""
     entries = [
         {"path": f"{tmp_path}/a", "secret_content": secret},
@@ -226,7 +228,7 @@ def test_a_secret_that_is_part_of_what_is_public_masks_nothing(run, secret: str,
     assert "********" not in text
 
 
-def test_a_secret_is_masked_in_what_is_on_the_disk(run, tmp_path: Path) -> None:
+def test_a_secret_is_masked_in_what_is_on_the_disk(run: Run, tmp_path: Path) -> None:
     """What ansible-core hides is hidden: the secret lay in a file that was public before."""
     Path(tmp_path / "b").write_text(f"x {SECRET}", encoding="utf-8")
     _rc, result, text = run({"path": f"{tmp_path}/a", "secret_content": SECRET}, {"path": f"{tmp_path}/b", "content": ""})

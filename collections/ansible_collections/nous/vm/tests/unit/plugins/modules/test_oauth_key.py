@@ -22,11 +22,13 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.nous.vm.plugins.module_utils._oauth_key_jwk import read_pem
 from ansible_collections.nous.vm.plugins.modules import oauth_key, oauth_key_info
 
+Run = Callable[..., tuple[int, dict[str, Any], str]]
+Info = Callable[..., dict[str, Any]]
 ADDED_BY_ANSIBLE = {"gid", "group", "mode", "owner", "secontext", "size", "state", "uid"}  # to whatever returns a path
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     """Run the module; return its exit code and what it printed, both parsed and as it is."""
 
     def _run(main: Callable[[], None] = oauth_key.main, **arguments: Any) -> tuple[int, dict[str, Any], str]:
@@ -34,7 +36,7 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path):
         with patch_module_args(me | arguments), pytest.raises(SystemExit) as end:
             main()
         printed = capsys.readouterr()
-        return end.value.code or 0, json.loads(printed.out), printed.out + printed.err
+        return int(end.value.code or 0), json.loads(printed.out), printed.out + printed.err
 
     return _run
 
@@ -50,19 +52,20 @@ def published(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def info(capsys: pytest.CaptureFixture[str]):
+def info(capsys: pytest.CaptureFixture[str]) -> Info:
     """Run oauth_key_info; return what it printed."""
 
     def _info(path: Path, jwks_path: Path | None = None, **arguments: Any) -> dict[str, Any]:
         given = {"path": str(path), **arguments} | ({} if jwks_path is None else {"jwks_path": str(jwks_path)})
         with patch_module_args(given), pytest.raises(SystemExit):
             oauth_key_info.main()
-        return json.loads(capsys.readouterr().out)
+        printed: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return printed
 
     return _info
 
 
-def test_made_once(run, tmp_path: Path) -> None:
+def test_made_once(run: Run, tmp_path: Path) -> None:
     rc, first, _text = run()
     path = tmp_path / "keys/signing.pem"
     key = read_pem(path.read_bytes(), "EdDSA")
@@ -82,7 +85,7 @@ def test_made_once(run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("algorithm", ["EdDSA", "ES256", "RS256"])
 @pytest.mark.parametrize("check_mode", [True, False])
-def test_it_returns_what_it_documents(run, published: dict[str, str], algorithm: str, check_mode: bool) -> None:
+def test_it_returns_what_it_documents(run: Run, published: dict[str, str], algorithm: str, check_mode: bool) -> None:
     _rc, result, _text = run(algorithm=algorithm, size=2048, _ansible_check_mode=check_mode, **published)
     documented = yaml.safe_load(oauth_key.RETURN)
     assert set(result) - {"changed", "diff", "invocation"} - ADDED_BY_ANSIBLE == set(documented)
@@ -102,7 +105,7 @@ def test_it_takes_what_it_documents(monkeypatch: pytest.MonkeyPatch) -> None:
     class Taken(Exception):
         pass
 
-    def module(argument_spec: dict[str, Any], supports_check_mode: bool, required_if: list[tuple]) -> None:
+    def module(argument_spec: dict[str, Any], supports_check_mode: bool, required_if: list[tuple[Any, ...]]) -> None:
         assert supports_check_mode
         assert [each[:2] for each in required_if] == [("rotation", "begin"), ("rotation", "finish")]
         raise Taken(argument_spec)
@@ -125,12 +128,12 @@ def test_documented_fingerprint_is_of_the_documented_key() -> None:
     assert yaml.safe_load(oauth_key.RETURN)["fingerprint"]["sample"] == hashlib.sha256(prefix + raw).hexdigest()
 
 
-def test_default_mode(run, tmp_path: Path) -> None:
+def test_default_mode(run: Run, tmp_path: Path) -> None:
     run()
     assert stat.S_IMODE((tmp_path / "keys/signing.pem").stat().st_mode) == 0o600
 
 
-def test_check_mode(run, tmp_path: Path) -> None:
+def test_check_mode(run: Run, tmp_path: Path) -> None:
     rc, result, _text = run(_ansible_check_mode=True)
     assert (rc, result["changed"], result["kid"], result["alg"]) == (0, True, None, "EdDSA")
     assert result["diff"]["before"]["key"] == "absent"
@@ -138,7 +141,7 @@ def test_check_mode(run, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_private_is_printed(run, info, published: dict[str, str], tmp_path: Path) -> None:
+def test_nothing_private_is_printed(run: Run, info: Info, published: dict[str, str], tmp_path: Path) -> None:
     """In any run, at the highest verbosity, whether it succeeds or fails."""
     path = tmp_path / "keys/signing.pem"
     secrets: list[str] = []
@@ -170,7 +173,7 @@ def test_nothing_private_is_printed(run, info, published: dict[str, str], tmp_pa
             assert [at for at in range(24, len(secret) - 8) if secret[at : at + 8] in text] == []
 
 
-def test_refused(run, tmp_path: Path) -> None:
+def test_refused(run: Run, tmp_path: Path) -> None:
     run()
     rc, result, _text = run(algorithm="ES256")
     assert (rc, result["failed"]) == (1, True)
@@ -181,14 +184,14 @@ def test_refused(run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["0644", "0660", "0700", "600", 0o600])
-def test_modes_that_are_no_option(run, mode: str | int, tmp_path: Path) -> None:
+def test_modes_that_are_no_option(run: Run, mode: str | int, tmp_path: Path) -> None:
     rc, result, _text = run(mode=mode)
     assert rc == 1
     assert result["msg"].startswith("value of mode must be one of: 0400, 0440, 0600, 0640, got: ")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_warning(run, tmp_path: Path) -> None:
+def test_warning(run: Run, tmp_path: Path) -> None:
     run()
     (tmp_path / "keys/signing.pem").chmod(0o604)
     _rc, result, text = run()
@@ -196,7 +199,7 @@ def test_warning(run, tmp_path: Path) -> None:
     assert "think of a new key" in text
 
 
-def test_without_the_library(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_the_library(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As on a bare host: the import itself fails."""
     for name in [each for each in sys.modules if each.split(".")[0] == "cryptography"]:
         monkeypatch.setitem(sys.modules, name, None)
@@ -215,7 +218,7 @@ def test_without_the_library(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 class TestRotation:
-    def test_whole(self, run, published: dict[str, str], tmp_path: Path) -> None:
+    def test_whole(self, run: Run, published: dict[str, str], tmp_path: Path) -> None:
         _rc, first, _text = run(**published)
         path = tmp_path / "keys/signing.pem"
         os.utime(path, (0, 0))
@@ -230,7 +233,7 @@ class TestRotation:
         assert again["changed"] is False
 
     @pytest.mark.parametrize("rotation", ["begin", "finish"])
-    def test_needs_a_set(self, run, rotation: str, tmp_path: Path) -> None:
+    def test_needs_a_set(self, run: Run, rotation: str, tmp_path: Path) -> None:
         rc, result, _text = run(rotation=rotation)
         assert rc == 1
         assert result["msg"] == f"rotation is {rotation} but all of the following are missing: jwks_path"
@@ -238,7 +241,7 @@ class TestRotation:
 
 
 class TestInfo:
-    def test_says_what_the_module_says(self, run, info, published: dict[str, str], tmp_path: Path) -> None:
+    def test_says_what_the_module_says(self, run: Run, info: Info, published: dict[str, str], tmp_path: Path) -> None:
         _rc, made, _text = run(**published)
         path, jwks = tmp_path / "keys/signing.pem", tmp_path / "jwks.json"
         before = [(each.stat(), each.read_bytes()) for each in (path, jwks)]
@@ -254,27 +257,27 @@ class TestInfo:
                 content,
             )
 
-    def test_there_is_none(self, info, tmp_path: Path) -> None:
+    def test_there_is_none(self, info: Info, tmp_path: Path) -> None:
         seen = info(tmp_path / "keys/signing.pem", tmp_path / "jwks.json")
         assert seen["exists"] is False
         assert [seen[name] for name in ("alg", "kid", "fingerprint", "created", "age_days", "next_kid")] == [None] * 6
         assert (seen["published"], seen["restart_needed"], seen["rotation_due"]) == ([], False, False)
         assert list(tmp_path.iterdir()) == []
 
-    def test_any_owner_and_mode_and_algorithm(self, run, info, tmp_path: Path) -> None:
+    def test_any_owner_and_mode_and_algorithm(self, run: Run, info: Info, tmp_path: Path) -> None:
         run(algorithm="ES256")
         (tmp_path / "keys/signing.pem").chmod(0o604)
         seen = info(tmp_path / "keys/signing.pem")
         assert (seen["alg"], seen["published"], seen["jwks_path"]) == ("ES256", [], None)
 
-    def test_due(self, run, info, tmp_path: Path) -> None:
+    def test_due(self, run: Run, info: Info, tmp_path: Path) -> None:
         run()
         path = tmp_path / "keys/signing.pem"
         os.utime(path, (0, 0))
         assert info(path)["rotation_due"] is True
         assert info(path, rotate_after_days=10**6)["rotation_due"] is False
 
-    def test_refused(self, run, info, tmp_path: Path) -> None:
+    def test_refused(self, run: Run, info: Info, tmp_path: Path) -> None:
         run()
         path = tmp_path / "keys/signing.pem"
         path.write_text("", encoding="ascii")
@@ -296,7 +299,7 @@ class TestInfo:
             del option["description"]
         assert taken == documented
 
-    def test_without_the_library(self, info, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_without_the_library(self, info: Info, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(oauth_key_info, "CRYPTOGRAPHY_ERROR", "ImportError")
         seen = info(tmp_path / "signing.pem")
         assert seen["msg"].startswith("Failed to import the required Python library (cryptography)")
