@@ -77,9 +77,10 @@ class Host:
         self.sh(f"ip address replace {VENDOR}/32 dev lo; ip address replace {STRANGER}/32 dev lo")
         authority.write_text(self.sh("cat /var/lib/caddy/.local/share/caddy/pki/authorities/local/root.crt"), encoding="utf-8")
         pid = sh("docker", "inspect", "--format={{.State.Pid}}", self.container)
-        client = [sys.executable, REPOSITORY / "tests/clients/mcp_client.py", f"https://{NAME}", tool, arguments]
+        client: list[str | Path] = [sys.executable, REPOSITORY / "tests/clients/mcp_client.py", f"https://{NAME}", tool, arguments]
         addresses = ["--address=127.0.0.1", f"--source-address={VENDOR}", f"--browser-source={STRANGER}", f"--ca={authority}"]
-        return json.loads(sh("nsenter", "--net", f"--target={pid}", *client, *addresses))
+        seen: dict[str, Any] = json.loads(sh("nsenter", "--net", f"--target={pid}", *client, *addresses))
+        return seen
 
 
 @pytest.fixture(scope="session")

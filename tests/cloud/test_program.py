@@ -104,5 +104,5 @@ def test_only_the_file_that_was_meant_gets_its_name(program: ModuleType, tmp_pat
 
 
 def test_a_command_that_fails_says_why(program: ModuleType) -> None:
-    with pytest.raises(program.Failed, match="^a step: no room$"):
+    with pytest.raises(program.Failed, match=r"^a step: no room$"):
         program.run("a step", "sh", "-c", "echo error: no room >&2; echo more; exit 3")

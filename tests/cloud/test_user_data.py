@@ -43,7 +43,7 @@ def test_what_is_rendered(inventory: dict[str, Any], tmp_path: Path) -> None:
     release = tmp_path / "nous.tar.gz"
     release.write_bytes(b"release")
     own = {"ssh_authorized_keys": ["ssh-ed25519 AAAA me"], "runcmd": [["touch", "/mine"]], "write_files": [{"path": "/mine too", "content": "a\nb\n"}]}
-    hosts = {
+    hosts: dict[str, dict[str, Any]] = {
         "own": {"nous_vm_cloud_config": own, "nous_service_settings": {"NOUS_POLICY": "guarded"}, "other": 1},
         "archive": {"nous_service_source": "archive", "nous_service_archive": str(release), "nous_vm_archive_url": "https://files.example.org/a.tar.gz"},
         "left-out": {"nous_service_secrets": {"NOUS_DB_URL": "sqlite:////very-secret"}, "nous_vm_leave_out": ["nous_service_secrets"]},

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,12 +71,13 @@ def test_the_check_program_needs_no_ansible(host: Host) -> None:
     assert {row["part"] for row in found["rows"]} == {"audit_logrotate", "caddy_gateway", "nous_service", "oauth_key"}
 
 
-def client(*arguments: str) -> dict:
-    argv = [sys.executable, REPOSITORY / "tests/clients/mcp_client.py", "https://nous.localhost", *arguments]
-    trusted = ["--address", "127.0.80.8", "--ca", REPOSITORY / ".cache/local/ca.crt"]
+def client(*arguments: str) -> dict[str, Any]:
+    argv: list[str | Path] = [sys.executable, REPOSITORY / "tests/clients/mcp_client.py", "https://nous.localhost", *arguments]
+    trusted: list[str | Path] = ["--address", "127.0.80.8", "--ca", REPOSITORY / ".cache/local/ca.crt"]
     done = subprocess.run([*argv, *trusted], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout)
+    seen: dict[str, Any] = json.loads(done.stdout)
+    return seen
 
 
 def test_a_client_comes_through_the_gate_and_its_call_is_on_disk(host: Host) -> None:

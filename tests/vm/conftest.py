@@ -41,8 +41,9 @@ class Nous:
 
     def call(self, tool: str = "note", **arguments: Any) -> dict[str, Any]:
         """Call a tool through the gate, from outside."""
-        client = [sys.executable, REPOSITORY / "tests/clients/mcp_client.py", f"https://{NAME}", tool, json.dumps(arguments)]
-        return json.loads(sh(*client, f"--address={ADDRESS}", f"--ca={WORK / 'ca.crt'}"))
+        client: list[str | Path] = [sys.executable, REPOSITORY / "tests/clients/mcp_client.py", f"https://{NAME}", tool, json.dumps(arguments)]
+        seen: dict[str, Any] = json.loads(sh(*client, f"--address={ADDRESS}", f"--ca={WORK / 'ca.crt'}"))
+        return seen
 
     def trust(self) -> None:
         """Take the VM's own authority, which signed the gate's certificate, to trust from here on."""

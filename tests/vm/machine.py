@@ -31,8 +31,9 @@ def acceleration(disk: Disk) -> tuple[str, ...]:
     if not Path("/dev/kvm").exists():
         return emulated
     accelerated = ("-accel", "kvm", "-cpu", "host", "-smp", "2")
-    trial = ["qemu-system-x86_64", *accelerated, "-m", "512", "-kernel", disk.kernel, "-initrd", disk.initrd, "-append", "console=ttyS0"]
-    with subprocess.Popen([*trial, "-display", "none", "-serial", "stdio"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as vm:
+    command: list[str | Path] = ["qemu-system-x86_64", *accelerated, "-m", "512", "-kernel", disk.kernel, "-initrd", disk.initrd]
+    command += ["-append", "console=ttyS0", "-display", "none", "-serial", "stdio"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as vm:
         watch = subprocess.run(["timeout", "20", "grep", "--quiet", "--text", "Run /init"], stdin=vm.stdout, check=False)
         vm.kill()
     return accelerated if watch.returncode == 0 else emulated
@@ -51,11 +52,11 @@ class Machine:
     def power_on(self) -> None:
         """nbdkit keeps what the VM writes in memory until the VM flushes, as the cache of a disk does."""
         self.socket.unlink(missing_ok=True)
-        store = ["nbdkit", "--foreground", "--unix", self.socket, "--filter=cache", "file", self.disk, "cache=writeback"]
+        store: list[str | Path] = ["nbdkit", "--foreground", "--unix", self.socket, "--filter=cache", "file", self.disk, "cache=writeback"]
         self.processes = [subprocess.Popen(store)]
         self.wait(self.socket.exists, "the disk")
         ports = [f"hostfwd=tcp:{ADDRESS}:{SSH}-:22", f"hostfwd=tcp:{ADDRESS}:80-:80", f"hostfwd=tcp:{ADDRESS}:443-:443"]
-        argv = [
+        argv: list[str | Path] = [
             *("qemu-system-x86_64", *acceleration(self.made), "-M", "q35", "-m", "3072"),
             *("-kernel", self.made.kernel, "-initrd", self.made.initrd, "-append", COMMAND_LINE),
             *("-drive", f"file=nbd+unix:///?socket={self.socket},format=raw,if=virtio,cache=writeback"),
@@ -84,14 +85,15 @@ class Machine:
             log.seek(since)
             return log.read().decode(errors="replace")
 
-    def wait(self, condition: Callable[[], T], what: str) -> T:
+    def wait(self, condition: Callable[[], T | None], what: str) -> T:
         """Wait until a condition holds, and return what it returned; the VM must not end meanwhile."""
 
-        def while_it_runs() -> T:
+        def while_it_runs() -> T | None:
             assert all(process.poll() is None for process in self.processes), f"qemu or nbdkit ended while waiting for {what}; see {self.console_log}"
             return condition()
 
-        return wait(while_it_runs, f"{what}; see {self.console_log}", PATIENCE)
+        found: T = wait(while_it_runs, f"{what}; see {self.console_log}", PATIENCE)
+        return found
 
     def wait_on_console(self, pattern: str, since: int) -> re.Match[str]:
         return self.wait(lambda: re.search(pattern, self.console(since), re.MULTILINE), pattern)

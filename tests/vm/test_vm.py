@@ -59,13 +59,13 @@ def test_from_power_on_to_the_first_answer(nous: Nous) -> None:
     nous.trust()
     tell(nous)
     answered = time.monotonic() - machine.on_since
-    reached = [
+    network, ready = [
         float(machine.ssh(f"systemctl show --value --property=ActiveEnterTimestampMonotonic {unit}")) / 1e6
         for unit in ("network-online.target", "nous-vm-ready.target")
     ]
     journal = machine.ssh("journalctl --quiet --boot --unit=nous-vm-first-boot --output=json --output-fields=MESSAGE")
     (WORK / "journal.json").write_text(journal, encoding="utf-8")
-    found = timeline.parts(journal, kernel, *reached, answered)
+    found = timeline.parts(journal, kernel, network, ready, answered)
     print(f"\n{timeline.table(found)}")
     (WORK / "timeline.svg").write_text(timeline.picture(found), encoding="utf-8")
     assert machine.ssh("cloud-init status --wait --long | grep -E '^(status|errors):'") == "status: done\nerrors: []"

@@ -106,7 +106,7 @@ def test_installed_it_runs(installed: Path) -> None:
 @pytest.mark.parametrize(("words", "completed"), [(["his"], ["history"]), (["history", "--c"], ["--count"]), (["nothing", ""], [])])
 def test_bash_completes_commands_and_options(installed: Path, words: list[str], completed: list[str]) -> None:
     script = 'source "$1"; shift; COMP_WORDS=(nous-vm "$@"); COMP_CWORD=$#; _nous_vm; printf "%s\\n" "${COMPREPLY[@]}"'
-    argv = ["bash", "-c", script, "bash", installed / "etc/bash_completion.d/nous-vm", *words]
+    argv: list[str | Path] = ["bash", "-c", script, "bash", installed / "etc/bash_completion.d/nous-vm", *words]
     assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split() == completed
 
 

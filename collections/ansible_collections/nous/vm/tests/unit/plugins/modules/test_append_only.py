@@ -30,7 +30,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     def _run(**arguments: Any) -> tuple[int, dict[str, Any]]:
         with patch_module_args({"group": "root", "_ansible_diff": True, **arguments}), pytest.raises(SystemExit) as end:
             append_only.main()
-        return end.value.code or 0, json.loads(capsys.readouterr().out)
+        return int(end.value.code or 0), json.loads(capsys.readouterr().out)
 
     return _run
 

@@ -120,10 +120,15 @@ def test_its_examples_make_sense(run: Run, example: dict[str, Any]) -> None:
         assert {entry["path"] for entry in arguments["files"]} <= set(result["changed_paths"])
 
 
-def test_modules_get_byte_code(monkeypatch: pytest.MonkeyPatch, run, tmp_path: Path) -> None:
+def test_modules_get_byte_code(monkeypatch: pytest.MonkeyPatch, run: Run, tmp_path: Path) -> None:
     """Also those that were there before; it is no change, and check mode says nothing of it."""
     asked: list[tuple[str, list[str]]] = []
-    monkeypatch.setattr(files, "compile_modules", lambda *arguments: asked.append(arguments) or "no byte code")
+
+    def compile_modules(*arguments: Any) -> str:
+        asked.append(arguments)
+        return "no byte code"
+
+    monkeypatch.setattr(files, "compile_modules", compile_modules)
     entries = [{"path": f"{tmp_path}/a.py", "content": ""}]
     more = {"byte_compile": str(tmp_path)}
     run(*entries, **more, _ansible_check_mode=True)
