@@ -86,6 +86,11 @@ known_good:
   returned: success
   type: bool
   sample: true
+served:
+  description: Whether Caddy answers, and runs with what is on disk.
+  returned: success
+  type: bool
+  sample: true
 port_holders:
   description: Who else holds the ports 80 and 443, by port. Empty where RV(owner) is V(ours).
   returned: success
@@ -102,7 +107,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import NousVmError
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway.configuration import state
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway.state import state
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway.estate import lacking
 
 

@@ -43,3 +43,11 @@ def served(socket: Path) -> dict[str, Any]:
     """Return the configuration that Caddy serves, by its admin API. Raises OSError, ForeignError if it does not say."""
     # Caddy 2.6 knows its socket by no other name than an empty one.
     return peers.ask(peers.unix(str(socket)), "GET", "/config/", headers={"Host": ""}, timeout=TIMEOUT, limit=ANSWER).json()
+
+
+def answers(socket: Path) -> bool:
+    """Tell whether Caddy answers at a socket, whatever it serves."""
+    try:
+        return bool(served(socket))
+    except (OSError, ForeignError):
+        return False

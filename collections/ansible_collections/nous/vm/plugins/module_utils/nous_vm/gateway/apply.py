@@ -65,11 +65,15 @@ def verify() -> str:
 
 
 def reloadable(other: dict[str, str]) -> bool:
-    """Tell whether a reload is enough, where Caddy may run with the other configuration: it takes a new Caddyfile and nothing else."""
+    """Tell whether a reload is enough, where Caddy may run with the other configuration: it takes a new Caddyfile and nothing else.
+
+    A Caddy that does not answer at the socket of this configuration hangs, or serves another Caddyfile, for example the package's after an upgrade.
+    """
     # One that Caddy rejected leaves its unit reloading, and Caddy 2.6 soon without a certificate.
     unit = show(configuration.UNIT, "ActiveState", "NeedDaemonReload")
     drop_in = str(configuration.DROP_IN)
-    return unit == {"ActiveState": "active", "NeedDaemonReload": "no"} and other.get(drop_in) == configuration.on_disk().get(drop_in)
+    same = unit == {"ActiveState": "active", "NeedDaemonReload": "no"} and other.get(drop_in) == configuration.on_disk().get(drop_in)
+    return same and admin.answers(admin.socket_of(admin.desired()))
 
 
 def take(other: dict[str, str]) -> str:

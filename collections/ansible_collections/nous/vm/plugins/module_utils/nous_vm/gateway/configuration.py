@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..atomic import read_json, write_json
 from ..errors import ForeignError, UsageError
 from ..foreign import read_file
 from ..names import CONFIGURATION, STATE
-from ..network import holders
 from ..programs import run
 
 UNIT = "caddy.service"
@@ -84,19 +83,3 @@ def known_good() -> dict[str, str]:
 def keep_known_good(files: dict[str, str]) -> None:
     """Keep a configuration that was just verified."""
     write_json(KNOWN_GOOD, files)
-
-
-def state(path: Path) -> dict[str, Any]:
-    """Return what the role has to know before it changes anything. path: the file that is to be its own.
-
-    installed: whether Caddy is. config: the path. owner: whose that file is. known_good: whether what is on disk was verified.
-    port_holders: who else holds the gateway's ports, by port.
-    """
-    whose = owner(path)
-    return {
-        "installed": CADDY.exists(),
-        "config": str(path),
-        "owner": whose,
-        "known_good": whose == "ours" and path == config() and known_good() == on_disk(),
-        "port_holders": {} if whose == "ours" else {str(port): holder for port, holder in holders(PORTS, UNIT).items()},
-    }

@@ -15,6 +15,7 @@ import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import ForeignError
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway import configuration, probe
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway import state as known_state
 from ansible_collections.nous.vm.plugins.modules import gateway_info, gateway_probe
 
 
@@ -29,7 +30,7 @@ def run(module: ModuleType, capsys: pytest.CaptureFixture[str], **arguments: Any
 
 @pytest.mark.parametrize("check", [False, True])
 def test_info(tmp_path: Path, check: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(configuration, "holders", lambda _ports, _unit: {80: "nginx (pid 7)"})
+    monkeypatch.setattr(known_state, "holders", lambda _ports, _unit: {80: "nginx (pid 7)"})
     path = tmp_path / "Caddyfile"
     code, found = run(gateway_info, capsys, config=str(path), _ansible_check_mode=check)
     assert (code, found["changed"], found["config"], found["owner"], found["port_holders"]) == (0, False, str(path), "absent", {"80": "nginx (pid 7)"})

@@ -54,6 +54,12 @@ def test_a_caddy_that_serves_nothing(peer: Peer) -> None:
         admin.served(peer.path)
 
 
+def test_answers(peer: Peer, tmp_path: Path) -> None:
+    peer.answer = b'{"admin": {}}'
+    assert admin.answers(peer.path)
+    assert not admin.answers(tmp_path / "absent.sock")
+
+
 def test_no_caddy(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         admin.served(tmp_path / "absent.sock")

@@ -144,6 +144,7 @@ class Programs:
 
     def __init__(self) -> None:
         self.calls, self.failing, self.unit, self.fault = list[str](), set[str](), {"ActiveState": "active", "NeedDaemonReload": "no"}, ""
+        self.answers = True
 
     def run(self, argv: Sequence[str | Path], timeout: float) -> Completed:
         self.calls.append(" ".join(map(str, argv[:2])))
@@ -162,6 +163,8 @@ def programs(host: Host, monkeypatch: pytest.MonkeyPatch) -> Programs:
     monkeypatch.setattr(apply, "reload", made.reload)
     monkeypatch.setattr(apply, "show", lambda _unit, *_names: made.unit)
     monkeypatch.setattr(apply, "complaints", lambda _since: "Caddy's journal: no error.")
+    monkeypatch.setattr(admin, "desired", dict)
+    monkeypatch.setattr(admin, "answers", lambda _socket: made.answers)
     host.write("good")
     return made
 
@@ -184,6 +187,12 @@ def test_a_unit_that_is_not_ready_for_a_reload_is_restarted(programs: Programs, 
 
 def test_a_changed_drop_in_takes_a_restart(programs: Programs) -> None:
     assert apply.take({str(configuration.DROP_IN): "[Service]\n"}) == ""
+    assert programs.calls == RESTART
+
+
+def test_a_caddy_that_does_not_answer_is_restarted(programs: Programs) -> None:
+    programs.answers = False
+    assert apply.take({}) == ""
     assert programs.calls == RESTART
 
 

@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import cli, locks
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import LockedError, UsageError
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway import configuration, denials
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway import state as known_state
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway.apply import Outcome
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway.commands import gate_apply, gate_denied, gate_reload, gate_state
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway.reload import Reloaded
@@ -88,10 +89,10 @@ def state(*words: str) -> cli.Result:
 def test_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CADDYFILE", "PARAMETERS", "CADDY"):
         monkeypatch.setattr(configuration, name, tmp_path / name.lower())
-    monkeypatch.setattr(configuration, "holders", lambda _ports, _unit: {80: "nginx (pid 7)"})
+    monkeypatch.setattr(known_state, "holders", lambda _ports, _unit: {80: "nginx (pid 7)"})
     result = state(str(tmp_path / "other"))
-    assert result.document == configuration.state(tmp_path / "other")
-    assert result.text == f"{tmp_path / 'other'}: absent, not verified; port 80 is held by nginx (pid 7)"
-    monkeypatch.setattr(configuration, "holders", lambda _ports, _unit: {})
+    assert result.document == known_state.state(tmp_path / "other")
+    assert result.text == f"{tmp_path / 'other'}: absent, not verified, not served; port 80 is held by nginx (pid 7)"
+    monkeypatch.setattr(known_state, "holders", lambda _ports, _unit: {})
     monkeypatch.setattr(gate_state, "config", lambda: tmp_path / "caddyfile")
-    assert state().text == f"{tmp_path / 'caddyfile'}: absent, not verified; ports are free, or Caddy holds them"
+    assert state().text == f"{tmp_path / 'caddyfile'}: absent, not verified, not served; ports are free, or Caddy holds them"

@@ -25,7 +25,6 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     digest = hashlib.md5(b"package", usedforsecurity=False).hexdigest()
     conffiles = f"\n {configuration.CADDYFILE} {digest}\n".encode()
     monkeypatch.setattr(configuration, "run", lambda *_arguments, **_options: Completed(0, conffiles, b""))
-    monkeypatch.setattr(configuration, "holders", lambda _ports, _unit: {80: "nginx (pid 7)"})
     return tmp_path
 
 
@@ -61,45 +60,13 @@ def test_parameters() -> None:
     assert told[1:] == ("nous.example.org", ["203.0.113.7/32"], ["/authorize"], 1.4)
 
 
-def test_state_of_a_host_without_the_gateway() -> None:
-    known = configuration.state(configuration.CADDYFILE)
-    assert known == {
-        "installed": False,
-        "config": str(configuration.CADDYFILE),
-        "owner": "absent",
-        "known_good": False,
-        "port_holders": {"80": "nginx (pid 7)"},
-    }
-
-
-def test_state_of_a_host_with_it() -> None:
-    """It is known good as long as every file is what was verified."""
-    configuration.CADDY.touch()
+def test_known_good() -> None:
+    assert configuration.known_good() == configuration.on_disk() == {}
     configuration.CADDYFILE.write_text(ours("a\n"), encoding="utf-8")
-    configuration.PARAMETERS.write_text(json.dumps(TOLD | {"config": str(configuration.CADDYFILE)}), encoding="utf-8")
     configuration.DROP_IN.write_text("[Service]\n", encoding="utf-8")
-
-    def known_good() -> bool:
-        state = configuration.state(configuration.CADDYFILE)
-        assert state["installed"] and state["owner"] == "ours" and state["port_holders"] == {}
-        return bool(state["known_good"])
-
-    assert not known_good()
+    configuration.PARAMETERS.write_text(json.dumps({"config": str(configuration.CADDYFILE)}), encoding="utf-8")
     configuration.keep_known_good(configuration.on_disk())
-    assert known_good()
+    assert configuration.known_good() == configuration.on_disk()
     assert set(configuration.known_good()) == {str(configuration.CADDYFILE), str(configuration.DROP_IN), str(configuration.PARAMETERS)}
-    for path, content in ((configuration.CADDYFILE, ours("b\n")), (configuration.DROP_IN, ""), (configuration.PARAMETERS, "{}")):
-        before = path.read_text(encoding="utf-8")
-        path.write_text(content, encoding="utf-8")
-        assert not known_good(), path
-        path.write_text(before, encoding="utf-8")
-        assert known_good()
     configuration.DROP_IN.unlink()
-    assert not known_good()
-
-
-def test_another_file_to_be_its_own_is_not_known_good(tmp_path: Path) -> None:
-    snippet = tmp_path / "nous.caddy"
-    snippet.write_text(ours("a\n"), encoding="utf-8")
-    configuration.keep_known_good(configuration.on_disk())
-    assert not configuration.state(snippet)["known_good"]
+    assert configuration.known_good() != configuration.on_disk()
