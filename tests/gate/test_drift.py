@@ -1,4 +1,4 @@
-"""What runs is not what the role left: the next run brings the gateway back."""
+"""What runs, or what Caddy left on the disk, is not what the role left: the gateway comes back."""
 
 from __future__ import annotations
 
@@ -59,3 +59,18 @@ def test_a_caddy_that_does_not_answer(host: Host) -> None:
     """To systemd it is started."""
     host.sh("systemctl kill --signal=STOP caddy.service && systemctl is-active caddy.service")
     brought_back(host)
+
+
+@only_on("debian-13", "it is the unit's, and the same on both")
+def test_files_of_0_bytes_in_caddy_s_storage(host: Host) -> None:
+    """A disk that is full while Caddy writes leaves them, and Caddy never started again, twice a second."""
+    storage = "/var/lib/caddy/.local/share/caddy"
+    host.sh(f"systemctl stop caddy.service && find {storage} -type f -exec truncate --size=0 {{}} + && systemctl start caddy.service")
+    assert host.client.ask(OPERATOR, "/").seen
+    assert host.client.ask(STRANGER, "/").denied == "address"
+    put_aside = host.sh(f"find {storage} -name '*.empty'").splitlines()
+    assert [path for path in put_aside if path.endswith("root.crt.empty")], put_aside
+    host.sh("systemctl restart caddy.service")
+    assert host.sh(f"find {storage} -name '*.empty'").splitlines() == put_aside, "they are put aside once"
+    assert host.sh("systemctl show --property=RestartSteps,RestartMaxDelayUSec caddy.service") == "RestartSteps=8\nRestartMaxDelayUSec=30s"
+    assert "changed=0" in host.play().stdout
