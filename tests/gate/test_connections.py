@@ -235,19 +235,19 @@ def test_who_was_denied_is_one_command_away(host: Host, client: Client) -> None:
 
 
 def test_only_root_sees_who_was_denied(host: Host) -> None:
-    output = host.sh(f"setpriv --reuid=nobody --regid=nogroup --clear-groups {DENIED} 2>&1; echo exit code $?", check=False)
+    output = host.sh(f"setpriv --reuid=nobody --regid=nogroup --clear-groups {DENIED} 2>&1 || echo exit code $?")
     assert output == "nous-vm gate denied: only root sees who was denied; run it with sudo\nexit code 2"
 
 
 def test_what_a_stranger_writes_is_printed_as_printable_characters(host: Host, client: Client) -> None:
     """Caddy writes U+009B and U+202E into its log as they are, and a terminal obeys them."""
-    hostile = "/\u009b31m\u202e\u0085"
+    hostile = "/\u009b31m\u202etxt"
     client.raw(STRANGER, f"GET {hostile} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
     assert hostile in host.sh("cat /var/log/caddy/access.log")
     for command in (DENIED, f"{DENIED} --json", CHECK):
         output = host.sh(command)
         assert [each for each in output.replace("\n", "") if not each.isprintable()] == []
-    assert r"/\x9b31m\u202e\x85 (address)" in host.sh(DENIED)
+    assert r"/\x9b31m\u202etxt (address)" in host.sh(DENIED)
 
 
 def test_a_fifo_among_the_logs_hangs_nothing(host: Host) -> None:
