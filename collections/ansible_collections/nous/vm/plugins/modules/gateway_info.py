@@ -107,8 +107,8 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import NousVmError
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway.state import state
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway.estate import lacking
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway.state import state
 
 
 def main() -> None:
