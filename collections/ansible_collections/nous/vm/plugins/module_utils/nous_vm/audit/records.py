@@ -12,6 +12,7 @@ from ..errors import NousVmError
 
 BLOCK = 1 << 20  # bytes that are copied at once
 SEARCH = 1 << 16  # bytes that are searched at once
+LIMIT = 64 << 20  # bytes of a record, with an incomplete one behind it
 
 
 def read_range(descriptor: int, start: int, end: int) -> Iterator[bytes]:
@@ -25,11 +26,22 @@ def read_range(descriptor: int, start: int, end: int) -> Iterator[bytes]:
 
 
 def last_record(descriptor: int, size: int) -> int:
-    """Return the offset of the last complete record, which an incomplete one may follow; 0 if no record comes before it."""
-    tail, start = b"", size
-    while start > 0 and tail.count(b"\n") < 2:
-        block = min(SEARCH, start)
-        start -= block
-        tail = os.pread(descriptor, block, start) + tail
-    end = tail.rfind(b"\n")
-    return start + tail.rfind(b"\n", 0, max(end, 0)) + 1
+    """Return the offset of the last complete record, which an incomplete one may follow; 0 if no record comes before it.
+
+    Raises NousVmError if the two are larger than LIMIT bytes: what stays in the log is written while its units are frozen.
+    """
+    end = _line_end(descriptor, size, size)
+    return _line_end(descriptor, end - 1, size) if end else 0
+
+
+def _line_end(descriptor: int, before: int, size: int) -> int:
+    """Return the offset just behind the last line end before an offset, 0 if there is none: backwards by blocks, each looked at once."""
+    while before > 0:
+        if size - before >= LIMIT:
+            raise NousVmError(f"the last record of the log has more than {LIMIT} of its {size} bytes: too large to stay in the log while it is rotated")
+        start = max(before - SEARCH, 0)
+        found = os.pread(descriptor, before - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        before = start
+    return 0

@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import os
 
+from ..errors import NousVmError
 from . import journal
 from .log import Log
-from .records import last_record, read_range
+from .records import LIMIT, last_record, read_range
 from .steps import Steps
 
 SMALL_TAIL = 1 << 18  # bytes that are worth no further copy before the freeze
@@ -46,6 +47,8 @@ class Copy:
         """Copy the rest up to the last record and write the journal; the units are frozen."""
         with open(self.log.live, "rb") as live:
             size = os.fstat(live.fileno()).st_size
+            if size - self.copied > LIMIT:
+                raise NousVmError(f"{self.log.live} grew by {size - self.copied} bytes before its units were frozen: too many to copy while they are")
             self._copy(live.fileno(), last_record(live.fileno(), size))
             kept = b"".join(read_range(live.fileno(), self.copied, size))
         written = journal.write(self.log, kept, self.copied, self.digest.hexdigest())

@@ -47,6 +47,16 @@ def test_most_of_a_large_log_is_copied_before_the_freeze(place: Place, monkeypat
     assert said.index("copy: ") < said.index("freeze: ")
 
 
+def test_a_tail_that_is_too_large_to_copy_in_the_freeze_ends_the_rotation(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(segment, "LIMIT", 100)
+    inode = place.write(LINES)
+    assert place.run("rotate") == 1
+    assert f"grew by {len(LINES)} bytes before its units were frozen" in capsys.readouterr().err
+    place.assert_complete(LINES, inode)
+
+
 def test_what_was_rotated_is_recorded_with_sizes_and_pause(place: Place, trail: Path) -> None:
     place.write(LINES)
     assert place.run("rotate") == 0
