@@ -92,7 +92,8 @@ class Host:
 
     def drive(self, **work: object) -> dict[str, list[str]]:
         """Let the host rotate, and kill, again and again by itself."""
-        return json.loads(self.python("drive.py", json.dumps(work)))
+        found: dict[str, list[str]] = json.loads(self.python("drive.py", json.dumps(work)))
+        return found
 
     def held(self, label: str, at: int) -> str:
         """Begin a rotation and hold it at a call; return which, or nothing if there is none."""
@@ -165,7 +166,8 @@ class Host:
 
     def walk(self, log: str = LOG) -> dict[str, int]:
         """Follow the chain through all archives and the log, by a program that knows nothing of the rotation."""
-        return json.loads(self.python("walk.py", log))
+        found: dict[str, int] = json.loads(self.python("walk.py", log))
+        return found
 
     def assert_complete(self, log: str = LOG, unit: str = WRITER) -> dict[str, int]:
         """Nothing is lost, doubled, torn or out of order, from the first line to the last that the service printed."""

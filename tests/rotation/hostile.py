@@ -51,20 +51,27 @@ attempt("append to the log", with_descriptor(log, append, lambda fd: os.write(fd
 attempt("append to the anchors", with_descriptor(anchors, append, lambda fd: os.write(fd, b"{}\n")))
 attempt("read the log", with_descriptor(log, os.O_RDONLY, lambda fd: os.read(fd, 1)))
 attempt("read an archive", with_descriptor(archive, os.O_RDONLY, lambda fd: os.read(fd, 1)))
-for name, path in (("the log", log), ("the anchors", anchors), ("the newest archive", archive), ("a compressed archive", packed)):
+
+
+def overwrite(name: str, path: str) -> None:
+    """Try on a file what would change more of it than its end."""
     attempt(f"open {name} to overwrite it", with_descriptor(path, os.O_WRONLY, lambda fd: None))
     attempt(f"open {name} to read and write", with_descriptor(path, os.O_RDWR, lambda fd: None))
-    attempt(f"truncate {name}", lambda path=path: os.truncate(path, 0))
+    attempt(f"truncate {name}", lambda: os.truncate(path, 0))
     attempt(f"empty {name} by opening it", with_descriptor(path, append | os.O_TRUNC, lambda fd: None))
-    attempt(f"rename {name}", lambda path=path: os.rename(path, f"{path}.x"))
-    attempt(f"put another file in place of {name}", lambda path=path: os.rename(scratch, path))
-    attempt(f"remove {name}", lambda path=path: os.unlink(path))
-    attempt(f"give {name} a second name", lambda path=path: os.link(path, f"{scratch}-link"))
-    attempt(f"change the mode of {name}", lambda path=path: os.chmod(path, 0o666))
-    attempt(f"change the owner of {name}", lambda path=path: os.chown(path, os.getuid(), -1))
-    attempt(f"change the times of {name}", lambda path=path: os.utime(path, (0, 0)))
+    attempt(f"rename {name}", lambda: os.rename(path, f"{path}.x"))
+    attempt(f"put another file in place of {name}", lambda: os.rename(scratch, path))
+    attempt(f"remove {name}", lambda: os.unlink(path))
+    attempt(f"give {name} a second name", lambda: os.link(path, f"{scratch}-link"))
+    attempt(f"change the mode of {name}", lambda: os.chmod(path, 0o666))
+    attempt(f"change the owner of {name}", lambda: os.chown(path, os.getuid(), -1))
+    attempt(f"change the times of {name}", lambda: os.utime(path, (0, 0)))
     attempt(f"lift the flags of {name} (chattr)", with_descriptor(path, os.O_RDONLY, set_flags))
     attempt(f"map {name} into memory to write", with_descriptor(path, os.O_RDWR | os.O_APPEND, lambda fd: mmap.mmap(fd, 1, prot=mmap.PROT_WRITE)))
+
+
+for each in (("the log", log), ("the anchors", anchors), ("the newest archive", archive), ("a compressed archive", packed)):
+    overwrite(*each)
 attempt("truncate the log by a descriptor that appends", with_descriptor(log, append, lambda fd: os.ftruncate(fd, 0)))
 attempt("cut a hole into the log by a descriptor that appends", with_descriptor(log, append, lambda fd: fallocate(fd, 3)))
 attempt("collapse the log by a descriptor that appends", with_descriptor(log, append, lambda fd: fallocate(fd, 8)))

@@ -30,13 +30,20 @@ SETFLAGS = 0x40086602
 CREATE = os.O_CREAT | os.O_TRUNC
 # Which of its arguments is a descriptor, and which a path.
 BY_DESCRIPTOR = {1: "write", 18: "pwrite64", 74: "fsync", 75: "fdatasync", 77: "ftruncate", 91: "fchmod", 93: "fchown", 16: "ioctl", 40: "sendfile"}
-BY_PATH = {82: ("rename", 0, 1), 83: ("mkdir", 0), 87: ("unlink", 0), 90: ("chmod", 0), 92: ("chown", 0), 2: ("open", 0)}
-BY_PATH |= {257: ("openat", 1), 260: ("fchownat", 1), 263: ("unlinkat", 1), 264: ("renameat", 1, 3), 268: ("fchmodat", 1)}
+BY_PATH: dict[int, tuple[str, tuple[int, ...]]] = {
+    82: ("rename", (0, 1)),
+    83: ("mkdir", (0,)),
+    87: ("unlink", (0,)),
+    90: ("chmod", (0,)),
+    92: ("chown", (0,)),
+    2: ("open", (0,)),
+}
+BY_PATH |= {257: ("openat", (1,)), 260: ("fchownat", (1,)), 263: ("unlinkat", (1,)), 264: ("renameat", (1, 3)), 268: ("fchmodat", (1,))}
 libc = ctypes.CDLL(None, use_errno=True)
 
 
 def ptrace(request: int, pid: int, address: int = 0, data: "int | ctypes.Array[ctypes.c_char]" = 0) -> int:
-    result = libc.ptrace(request, pid, ctypes.c_void_p(address), data if isinstance(data, ctypes.Array) else ctypes.c_void_p(data))
+    result: int = libc.ptrace(request, pid, ctypes.c_void_p(address), data if isinstance(data, ctypes.Array) else ctypes.c_void_p(data))
     if result < 0:
         raise OSError(ctypes.get_errno(), f"ptrace {request}")
     return result
@@ -60,7 +67,7 @@ def changes_a_file(pid: int, number: int, arguments: tuple[int, ...]) -> str:
             return ""
         return f"{name} {os.readlink(path)}" if stat.S_ISREG(kind) or stat.S_ISDIR(kind) else ""
     if number in BY_PATH:
-        name, *which = BY_PATH[number]
+        name, which = BY_PATH[number]
         if name in ("open", "openat") and not arguments[which[0] + 1] & CREATE:
             return ""
         paths = [text_at(pid, arguments[index]) for index in which]

@@ -33,6 +33,7 @@ if sys.argv[3:] == ["watched"]:
 
     def write(line: bytes) -> None:
         handler.emit(logging.makeLogRecord({"msg": line.decode()}))
+        assert handler.stream is not None
         os.fsync(handler.stream.fileno())
 else:
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
