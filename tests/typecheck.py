@@ -24,15 +24,18 @@ GROUPS: dict[tuple[str, ...], list[str]] = {
 REST = ["tests", "tests/key"]
 
 
-def python_files() -> list[str]:
-    """Return the Python files that git has or would take, by their ending or their first line."""
+def files() -> list[str]:
+    """Return the files that git has or would take, without links."""
     listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return sorted({name for name in listed.stdout.split("\0") if name and is_python(ROOT / name)})
+    return sorted({name for name in listed.stdout.split("\0") if (ROOT / name).is_file() and not (ROOT / name).is_symlink()})
+
+
+def python_files() -> list[str]:
+    """Return those of them that are Python by their ending or their first line."""
+    return [name for name in files() if is_python(ROOT / name)]
 
 
 def is_python(path: Path) -> bool:
-    if not path.is_file() or path.is_symlink():
-        return False
     if path.suffix in (".py", ".pyi"):
         return True
     with path.open("rb") as file:
@@ -44,17 +47,17 @@ def groups() -> list[tuple[list[str], list[str]]]:
     """Return what each run of mypy is given: its files, and where it looks for imports."""
     rest, found = python_files(), []
     for folders, paths in GROUPS.items():
-        files = [name for name in rest if name.startswith(tuple(f"{folder}/" for folder in folders))]
-        rest = [name for name in rest if name not in files]
-        found.append((files, SHARED + paths))
+        those = [name for name in rest if name.startswith(tuple(f"{folder}/" for folder in folders))]
+        rest = [name for name in rest if name not in those]
+        found.append((those, SHARED + paths))
     return [*found, (rest, SHARED + REST)]
 
 
 def check(folders: list[str]) -> bool:
     """Run mypy over the files below some folders, over all by default; return whether it found nothing."""
     good = True
-    for files, paths in groups():
-        chosen = [name for name in files if not folders or name.startswith(tuple(f"{folder.rstrip('/')}/" for folder in folders))]
+    for those, paths in groups():
+        chosen = [name for name in those if not folders or name.startswith(tuple(f"{folder.rstrip('/')}/" for folder in folders))]
         if chosen:
             environment = os.environ | {"MYPYPATH": ":".join(paths)}
             good &= subprocess.run(["mypy", "--scripts-are-modules", *chosen], cwd=ROOT, env=environment, check=False).returncode == 0

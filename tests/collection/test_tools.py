@@ -1,0 +1,45 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tools of this repository keep in two places is the same in both."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import typecheck
+from controller import REPOSITORY
+
+RUN = runpy.run_path(str(REPOSITORY / "tests/run"), run_name="run")
+SHELL = re.compile(rb"#!/(usr/)?bin/(env )?(ba|da)?sh\b")
+
+
+def test_every_suite_is_in_one_room() -> None:
+    named = Counter(suite for _minutes, suites in RUN["BUDGETS"].values() for suite in suites)
+    assert {suite: named[suite] for suite in RUN["SUITES"]} == dict.fromkeys(RUN["SUITES"], 1)
+    assert max(named.values()) == 1
+
+
+def test_contributing_has_the_budgets() -> None:
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert dict(re.findall(r"^\| ([^|]+) \| (\d+) \|$", text, re.MULTILINE)) == {room: str(minutes) for room, (minutes, _suites) in RUN["BUDGETS"].items()}
+
+
+def first_line(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.readline(100)
+
+
+def test_shellcheck_reads_every_script() -> None:
+    assert sorted(RUN["SHELL"].split()) == [name for name in typecheck.files() if not name.endswith(".j2") and SHELL.match(first_line(REPOSITORY / name))]
+
+
+@pytest.mark.parametrize(("length", "code"), [(72, 0), (73, 1)])
+def test_a_subject_has_at_most_72_characters(length: int, code: int, tmp_path: Path) -> None:
+    (tmp_path / "message").write_text(f"{'x' * length}\n\n{'why ' * 30}\n", encoding="utf-8")
+    assert subprocess.run([REPOSITORY / "tests/subject", tmp_path / "message"], capture_output=True, check=False).returncode == code
