@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.nous.vm.plugins.module_utils._oauth_key import KeySpec, ensure_key
-from ansible_collections.nous.vm.plugins.module_utils._oauth_key_jwk import read_pem
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key.jwk import read_pem
 
 FULL = os.environ.get("NOUS_VM_KEY") == "full"
 STRACE = shutil.which("strace") or "strace"  # a machine without it fails, and does not skip

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.nous.vm.plugins.module_utils._oauth_key_jwk import KeyProblem
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key.jwk import KeyProblem
 from keysets import CASES, Case, KeySet, child, traced
 
 CLONE_NEWNS = 0x00020000

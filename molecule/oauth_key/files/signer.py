@@ -67,8 +67,8 @@ def verify() -> None:
     found: collections.defaultdict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for token in so_far("tokens"):
         kid, good = verified(token)
-        found["verified" if good else "refused"][kid] += 1
-    print(json.dumps({"verified": found["verified"], "refused": found["refused"], "gaps": len(so_far("gaps"))}))
+        found["verified" if good else "rejected"][kid] += 1
+    print(json.dumps({"verified": found["verified"], "rejected": found["rejected"], "gaps": len(so_far("gaps"))}))
 
 
 if __name__ == "__main__":

@@ -22,15 +22,17 @@ import pwd
 import re
 import shutil
 import stat
-import subprocess
 import tempfile
 import typing as t
+
+from .nous_vm import programs
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 MAX_SHOWN = 104448  # bytes of a file that a diff shows, as in ansible-core's own
 MAX_LINES = 10  # of a validator that fails
+VALIDATION = 300.0  # seconds that a validator gets
 SYSTEM_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # where validators are, and a login's PATH may not lead
 NOBODY_YET = -1  # a user or group that this host does not have
 PLACEHOLDER = re.compile(r"\{(/[^{}]*)\}")
@@ -599,18 +601,9 @@ class _Run:
                 raise FilesError(f"{said}; nothing was changed.")
             self.outcome.warnings.append(f"{said} yet.")
             return
-        done = subprocess.run(
-            argv,
-            check=False,
-            cwd="/",
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            **identity,
-        )
+        done = programs.run(argv, timeout=VALIDATION, merge=True, env=environment, **identity)
         if done.returncode != 0:
-            lines = done.stdout.decode("utf-8", "replace").replace(stage, "").split("\n")
+            lines = (done.stdout or done.stderr).decode("utf-8", "replace").replace(stage, "").split("\n")
             words = " | ".join([line for line in lines if line.strip()][-MAX_LINES:]) or "it said nothing."
             if any(entry.secret and entry.path in validator.names for entry in self.files):
                 words = "what it said is not shown, because it was given a secret."

@@ -21,7 +21,6 @@ import os
 import time
 import typing as t
 
-from ansible_collections.nous.vm.plugins.module_utils import _oauth_key_jwk as jwk
 from ansible_collections.nous.vm.plugins.module_utils._oauth_key_files import (
     NOBODY_YET,
     Directories,
@@ -30,7 +29,8 @@ from ansible_collections.nous.vm.plugins.module_utils._oauth_key_files import (
     gid_of,
     uid_of,
 )
-from ansible_collections.nous.vm.plugins.module_utils._oauth_key_jwk import Jwk, KeyInfo, KeyProblem
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key import jwk
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key.jwk import Jwk, KeyInfo, KeyProblem
 
 DAY = 86400
 NOT_YET_KNOWN = "(new)"  # stands for a kid in check mode

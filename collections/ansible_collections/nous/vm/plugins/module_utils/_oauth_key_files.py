@@ -23,7 +23,7 @@ import secrets
 import stat
 import typing as t
 
-from ansible_collections.nous.vm.plugins.module_utils._oauth_key_jwk import KeyProblem
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key.jwk import KeyProblem
 
 MAX_BYTES = 64 * 1024  # a 16384 bit RSA key takes 12.5 kB
 NOBODY_YET = -1  # a user or group that this host does not have

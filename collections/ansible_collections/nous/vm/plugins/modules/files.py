@@ -173,6 +173,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.nous.vm.plugins.module_utils._byte_code import compile_modules
 from ansible_collections.nous.vm.plugins.module_utils._files import FilesError, lay, read_entries, read_validators
 
+HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
+
 
 class FilesModule(AnsibleModule):
     """An AnsibleModule that keeps the contents of files out of the host's log.
@@ -197,7 +199,7 @@ def take_secrets(module: AnsibleModule) -> list[dict[str, t.Any]]:
     for entry in module.params["files"]:
         secret = entry["secret_content"]
         if secret is not None:
-            entry["secret_content"] = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
+            entry["secret_content"] = HIDDEN
             if any(secret in text for text in public):
                 module.no_log_values.discard(secret)
     return given

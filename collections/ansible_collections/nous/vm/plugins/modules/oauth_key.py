@@ -315,7 +315,7 @@ actions:
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.nous.vm.plugins.module_utils._oauth_key import KeySpec, ensure_key
-from ansible_collections.nous.vm.plugins.module_utils._oauth_key_jwk import CRYPTOGRAPHY_ERROR, KeyProblem
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key.jwk import CRYPTOGRAPHY_ERROR, KeyProblem
 
 
 def main() -> None:

@@ -61,7 +61,7 @@ def are_numbers(place: str, least: int, most: int, number: str = "[0-9]+") -> bo
         if found is None:
             return False
         first, last = float(found[1]), float(found[2] or most)
-        if not least <= first <= last <= most or found[3] and not 0 < float(found[3]) <= most - least:
+        if not least <= first <= last <= most or (found[3] and not 0 < float(found[3]) <= most - least):
             return False
     return True
 

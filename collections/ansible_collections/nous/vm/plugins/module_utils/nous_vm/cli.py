@@ -114,7 +114,8 @@ def _run(given: list[str]) -> int:
     if not given or given[0] in HELP:
         print(overview(), flush=True)
         return 0 if given else UsageError.exit_code
-    if given[1:] and given[1] in HELP and any(name.startswith(f"{given[0]} ") for name in commands()):
+    known = commands()
+    if given[0] not in known and given[1:] and given[1] in HELP and any(name.startswith(f"{given[0]} ") for name in known):
         print(overview(given[0]), flush=True)
         return 0
     name = printable(given[0])

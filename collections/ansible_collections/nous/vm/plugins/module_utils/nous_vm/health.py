@@ -33,11 +33,16 @@ COLOURS = {"ok": "32", "warn": "33", "unknown": "33", "fail": "31"}
 
 
 class Row(NamedTuple):
-    """One finding. status: ok, it is as expected; warn, a person should look; unknown, it cannot be probed from here; fail, it is not as expected."""
+    """One finding.
+
+    status: ok, it is as expected; warn, a person should look; unknown, it cannot be probed from here; fail, it is not as expected.
+    next_step: what a person can do about it, a command if there is one.
+    """
 
     name: str
     status: str
     detail: str
+    next_step: str = ""
 
 
 class Finding(NamedTuple):
@@ -47,19 +52,21 @@ class Finding(NamedTuple):
     name: str
     status: str
     detail: str
+    next_step: str = ""
 
 
 Check = Callable[[], Iterator[Row]]
 
 
+def applied(module: str) -> list[str]:
+    """Return the subpackages that have a module and whose role was applied to this host: /etc/nous-vm/NAME.json is there, or a folder of that name."""
+    names = [path.parent.name for path in sorted(Path(__file__).parent.glob(f"*/{module}.py"))]
+    return [name for name in names if (CONFIGURATION / f"{name}.json").exists() or (CONFIGURATION / name).is_dir()]
+
+
 def parts() -> dict[str, Check]:
-    """Return the parts whose role was applied to this host: nous_vm/NAME/check.py beside /etc/nous-vm/NAME.json, or a folder of that name."""
-    found = {}
-    for module in sorted(Path(__file__).parent.glob("*/check.py")):
-        name = module.parent.name
-        if (CONFIGURATION / f"{name}.json").exists() or (CONFIGURATION / name).is_dir():
-            found[name] = _loaded(name)
-    return found
+    """Return the parts of the check: those of the subpackages whose role was applied to this host."""
+    return {name: _loaded(name) for name in applied("check")}
 
 
 def _loaded(name: str) -> Check:
@@ -164,7 +171,7 @@ def _rows(check: Check) -> Iterator[Row]:
         for row in check():
             if row.status not in STATUSES:
                 raise ValueError(f"row {row.name!r} has the status {row.status!r}")
-            yield Row(printable(row.name), row.status, printable(row.detail))
+            yield Row(printable(row.name), row.status, printable(row.detail), printable(row.next_step))
     except Exception as error:  # noqa: BLE001 - whatever a part does, the others are still to be run
         yield Row("check", "fail", f"the check broke: {printable(f'{type(error).__name__}: {error}')}")
 
@@ -177,7 +184,7 @@ def table(found: list[Finding], colour: bool) -> str:
         status = row.status.ljust(widths[2])
         if colour:
             status = f"\033[{COLOURS[row.status]}m{status}\033[0m"
-        lines.append(f"{row.part.ljust(widths[0])}  {row.name.ljust(widths[1])}  {status}  {row.detail}")
+        lines.append(f"{row.part.ljust(widths[0])}  {row.name.ljust(widths[1])}  {status}  {row.detail}{f': {row.next_step}' if row.next_step else ''}")
     return "\n".join(lines)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils import _oauth_key_files
 from ansible_collections.nous.vm.plugins.module_utils._oauth_key import KeySpec, ensure_key
-from ansible_collections.nous.vm.plugins.module_utils._oauth_key_jwk import KeyProblem, read_pem
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key.jwk import KeyProblem, read_pem
 
 RACERS = 8
 ROUNDS = 10  # tests/key has the whole number

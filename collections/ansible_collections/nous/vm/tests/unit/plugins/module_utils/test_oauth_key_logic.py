@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.nous.vm.plugins.module_utils import _oauth_key_files, _oauth_key_jwk
+from ansible_collections.nous.vm.plugins.module_utils import _oauth_key_files
 from ansible_collections.nous.vm.plugins.module_utils._oauth_key import KeySpec, ensure_key
-from ansible_collections.nous.vm.plugins.module_utils._oauth_key_jwk import KeyProblem, read_pem
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key import jwk
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key.jwk import KeyProblem, read_pem
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
@@ -83,19 +84,19 @@ class TestThumbprint:
             "U8awapJzKnqDKgw"
         )
         key = rsa.RSAPublicNumbers(65537, int.from_bytes(base64.urlsafe_b64decode(n + "=="), "big")).public_key()
-        assert _oauth_key_jwk.public_jwk(key) == {"e": "AQAB", "kty": "RSA", "n": n}
-        assert _oauth_key_jwk.thumbprint(_oauth_key_jwk.public_jwk(key)) == "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+        assert jwk.public_jwk(key) == {"e": "AQAB", "kty": "RSA", "n": n}
+        assert jwk.thumbprint(jwk.public_jwk(key)) == "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
 
     def test_rfc_8037(self) -> None:
         raw = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
-        jwk = _oauth_key_jwk.public_jwk(ed25519.Ed25519PublicKey.from_public_bytes(raw))
-        assert jwk == {"crv": "Ed25519", "kty": "OKP", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
-        assert _oauth_key_jwk.thumbprint(jwk) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+        public = jwk.public_jwk(ed25519.Ed25519PublicKey.from_public_bytes(raw))
+        assert public == {"crv": "Ed25519", "kty": "OKP", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+        assert jwk.thumbprint(public) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 
     def test_a_coordinate_keeps_its_leading_zero(self) -> None:
         """RFC 7518, section 6.2.1.2: a coordinate has the length of the curve, whatever its value."""
         scalar = next(n for n in range(1, 2000) if point(n).x >> 248 == 0)
-        x = _oauth_key_jwk.public_jwk(point(scalar).public_key())["x"]
+        x = jwk.public_jwk(point(scalar).public_key())["x"]
         assert len(base64.urlsafe_b64decode(x + "=")) == 32
 
 
@@ -120,7 +121,7 @@ class TestCreate:
         assert isinstance(made, kind)
         assert outcome.key is not None
         assert outcome.key.alg == algorithm
-        assert outcome.key.kid == _oauth_key_jwk.thumbprint(_oauth_key_jwk.public_jwk(made.public_key()))
+        assert outcome.key.kid == jwk.thumbprint(jwk.public_jwk(made.public_key()))
         assert outcome.actions == ["create_directory", "create_key"]
         assert outcome.before == {"directory": "absent", "key": "absent"}
         assert outcome.after["key"]["kid"] == outcome.key.kid
@@ -156,15 +157,15 @@ class TestCreate:
 
     def test_a_key_that_appears_meanwhile_is_not_replaced(self, spec: KeySpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """Somebody who knows nothing of the lock lays a key there between our look and our link."""
-        theirs = _oauth_key_jwk.generate_pem("EdDSA", 0)
-        generate = _oauth_key_jwk.generate_pem
+        theirs = jwk.generate_pem("EdDSA", 0)
+        generate = jwk.generate_pem
 
         def late(algorithm: str, size: int) -> bytes:
             Path(spec.path).touch(mode=0o600)
             Path(spec.path).write_bytes(theirs)
             return generate(algorithm, size)
 
-        monkeypatch.setattr(_oauth_key_jwk, "generate_pem", late)
+        monkeypatch.setattr(jwk, "generate_pem", late)
         outcome = ensure_key(spec, False)
         assert Path(spec.path).read_bytes() == theirs
         assert outcome.key == read_pem(theirs, "EdDSA")
@@ -224,7 +225,7 @@ class TestCheckMode:
         assert outcome.after["key"]["owner"] == "nobody-yet"
 
     def test_without_the_library(self, spec: KeySpec, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(_oauth_key_jwk, "CRYPTOGRAPHY_ERROR", "ImportError")
+        monkeypatch.setattr(jwk, "CRYPTOGRAPHY_ERROR", "ImportError")
         outcome = ensure_key(spec, True)
         assert (outcome.actions, outcome.key) == ([], None)
         assert outcome.before == outcome.after
@@ -321,7 +322,7 @@ class TestExistingKey:
     )
     def test_halves_that_are_no_pair(self, spec: KeySpec, key: Path, algorithm: str, kind: ABCMeta, monkeypatch: pytest.MonkeyPatch) -> None:
         """A parser that lets such a key pass is not enough: it has to sign what its public half verifies."""
-        pems = [_oauth_key_jwk.generate_pem(algorithm, 2048) for _each in range(2)]
+        pems = [jwk.generate_pem(algorithm, 2048) for _each in range(2)]
         halves: list[Any] = [serialization.load_pem_private_key(pem, None) for pem in pems]
         one, other = halves
 

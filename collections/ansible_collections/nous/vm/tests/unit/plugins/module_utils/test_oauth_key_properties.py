@@ -1,7 +1,7 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What holds for any key and any set, compared with joserfc, which shares no code with _oauth_key_jwk."""
+"""What holds for any key and any set, compared with joserfc, which shares no code with jwk."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.nous.vm.plugins.module_utils import _oauth_key_jwk as ours
 from ansible_collections.nous.vm.plugins.module_utils._oauth_key import KeySpec, Outcome, ensure_key
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key import jwk as ours
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import given, settings

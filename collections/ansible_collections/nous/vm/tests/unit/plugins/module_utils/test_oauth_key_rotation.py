@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.nous.vm.plugins.module_utils import _oauth_key_files, _oauth_key_jwk
+from ansible_collections.nous.vm.plugins.module_utils import _oauth_key_files
 from ansible_collections.nous.vm.plugins.module_utils._oauth_key import KeySpec, Outcome, ensure_key, examine_key
-from ansible_collections.nous.vm.plugins.module_utils._oauth_key_jwk import KeyProblem, parse_jwks, read_pem
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key import jwk
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key.jwk import KeyProblem, parse_jwks, read_pem
 
 DAY = 86400
 ALL_ACTIONS = ["make_next_key", "publish_key", "activate_key"]
@@ -236,7 +237,7 @@ class TestPublish:
 
     @pytest.mark.parametrize("rotation", ["keep", "begin", "finish"])
     def test_check_mode_without_the_library(self, old: Set, monkeypatch: pytest.MonkeyPatch, rotation: str) -> None:
-        monkeypatch.setattr(_oauth_key_jwk, "CRYPTOGRAPHY_ERROR", "ImportError")
+        monkeypatch.setattr(jwk, "CRYPTOGRAPHY_ERROR", "ImportError")
         old.next.write_bytes(old.path.read_bytes())
         old.next.chmod(0o600)
         outcome = old.run(check=True, rotation=rotation)
@@ -344,7 +345,7 @@ class TestKeep:
         assert made.tree() == before
 
     def test_before_the_next_is_published(self, old: Set) -> None:
-        old.next.write_bytes(_oauth_key_jwk.generate_pem("EdDSA", 0))
+        old.next.write_bytes(jwk.generate_pem("EdDSA", 0))
         old.next.chmod(0o600)
         before = old.tree()
         outcome = old.run()
@@ -464,7 +465,7 @@ class TestRotation:
         assert interrupted.finish().actions == []
 
     def test_one_that_was_not_published_yet_is_before_it_signs(self, old: Set, monkeypatch: pytest.MonkeyPatch) -> None:
-        old.next.write_bytes(_oauth_key_jwk.generate_pem("EdDSA", 0))
+        old.next.write_bytes(jwk.generate_pem("EdDSA", 0))
         old.next.chmod(0o600)
         seen = []
         move = _oauth_key_files.Name.move_onto
@@ -619,8 +620,8 @@ class TestExamine:
 
 
 def test_a_set_reads_back() -> None:
-    keys = [read_pem(_oauth_key_jwk.generate_pem(name, 2048), name).jwk for name in ("EdDSA", "ES256", "RS256")]
-    assert parse_jwks(_oauth_key_jwk.render_jwks(keys)) == keys
+    keys = [read_pem(jwk.generate_pem(name, 2048), name).jwk for name in ("EdDSA", "ES256", "RS256")]
+    assert parse_jwks(jwk.render_jwks(keys)) == keys
 
 
 def test_a_finish_that_waited_dates_nothing_again(old: Set, monkeypatch: pytest.MonkeyPatch) -> None:

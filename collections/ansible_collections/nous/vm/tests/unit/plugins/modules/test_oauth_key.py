@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.nous.vm.plugins.module_utils._oauth_key_jwk import read_pem
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key.jwk import read_pem
 from ansible_collections.nous.vm.plugins.modules import oauth_key, oauth_key_info
 
 Run = Callable[..., tuple[int, dict[str, Any], str]]
@@ -203,7 +203,7 @@ def test_without_the_library(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path
     """As on a bare host: the import itself fails."""
     for name in [each for each in sys.modules if each.split(".")[0] == "cryptography"]:
         monkeypatch.setitem(sys.modules, name, None)
-    for name in [each for each in sys.modules if "._oauth_key" in each]:
+    for name in [each for each in sys.modules if "._oauth_key" in each or ".nous_vm.key" in each]:
         monkeypatch.delitem(sys.modules, name)
 
     def bare() -> None:

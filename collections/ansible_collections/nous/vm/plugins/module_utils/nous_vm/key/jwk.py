@@ -3,9 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Signing keys in memory: PKCS#8 PEM (RFC 5958), JWK and JWK set (RFC 7517), thumbprint (RFC 7638).
 
-It touches no file and needs nothing of the collection, so that a host's own check program can use it too.
-
-This file is private to the collection: other code must not import it.
+It touches no file. The modules oauth_key and oauth_key_info use it, and the health check on the host.
 """
 
 from __future__ import annotations

@@ -1,0 +1,38 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How is nous on this host? One screen: URL, release, health, gateway, audit log, key, backups, traffic, and what needs attention.
+
+--json prints {"healthy": bool, "lines": {label: text}, "attention": [{"part", "name", "status", "detail", "next_step"}], "pauses": [owner]},
+and "message" if it is not healthy.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ..cli import Result
+from ..errors import UsageError
+from ..overview import Overview, overview
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def run(_arguments: argparse.Namespace) -> Result:
+    if os.geteuid() != 0:
+        raise UsageError("only root sees enough to tell; run it with sudo")
+    found = overview()
+    return Result(found.document(), text(found), 0 if found.healthy else 1)
+
+
+def text(found: Overview) -> str:
+    """Return an overview as a person reads it."""
+    width = max(map(len, found.lines))
+    lines = [f"{label.ljust(width)}  {line}" for label, line in found.lines.items()]
+    if found.attention:
+        lines += ["", "needs attention:"]
+    for row in found.attention:
+        lines += [f"  {row.status}  {row.part}: {row.name}: {row.detail}", f"        {row.next_step}"]
+    return "\n".join(lines)

@@ -1,0 +1,16 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The line of nous-vm status on the signing key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .check import configuration, signing_key
+
+
+def summary() -> Iterator[tuple[str, str]]:
+    """Yield what signs, and how old it is."""
+    key, age = signing_key(configuration())
+    yield "key", f"{key.alg}, kid {key.kid}, {age} days old"

@@ -1,1 +1,0 @@
-../../../plugins/module_utils/_oauth_key_jwk.py
