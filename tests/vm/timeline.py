@@ -16,7 +16,7 @@ PARTS = [
     ("uv, signing key, audit log", r"TASK \[nous.vm.python_runtime : Make a virtual environment"),
     ("the server's release", r"TASK \[nous.vm.nous_service : Lay down the program that builds"),
     ("the server's units, its first start", r"TASK \[nous.vm.nous_service : Lay down environment"),
-    ("the gate", r"TASK \[nous.vm.caddy_gateway : Build the gate"),
+    ("the gateway", r"TASK \[nous.vm.caddy_gateway : Install or uninstall the gateway"),
     ("the check of all", r"TASK \[Lay down what says at every boot"),
 ]
 

@@ -56,8 +56,8 @@ def _error(line: str) -> list[str]:
 
 def verify() -> str:
     """Wait until the gateway is ready; return what is wrong if it does not become so."""
-    told, desired, start = configuration.parameters(), admin.desired(), time.time()
-    while reason := not_ready(told, desired):
+    parameters, desired, start = configuration.parameters(), admin.desired(), time.time()
+    while reason := not_ready(parameters, desired):
         if time.time() > start + PATIENCE:
             return f"After {PATIENCE:g} s {reason}. {complaints(start - 1)}"
         time.sleep(POLL)

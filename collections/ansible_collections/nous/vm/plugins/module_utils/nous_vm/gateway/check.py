@@ -26,23 +26,23 @@ HOUR = 3600
 
 def check() -> Iterator[Row]:
     """Yield a row for everything that the gateway's expected state is made of."""
-    told, desired = configuration.parameters(), admin.desired()
+    parameters, desired = configuration.parameters(), admin.desired()
     unit = show(configuration.UNIT, *health.SERVICE, "MainPID")
     yield from health.unit_rows(unit)
-    yield serves(told, desired)
-    yield allow_list(told)
-    yield public_paths(told)
-    yield admin_api(told, desired, unit.get("MainPID") or "0")
-    yield certificate(told)
-    yield sandbox(told)
+    yield serves(parameters, desired)
+    yield allow_list(parameters)
+    yield public_paths(parameters)
+    yield admin_api(parameters, desired, unit.get("MainPID") or "0")
+    yield certificate(parameters)
+    yield sandbox(parameters)
     yield denied()
 
 
-def serves(told: configuration.Parameters, desired: dict[str, Any]) -> Row:
+def serves(parameters: configuration.Parameters, desired: dict[str, Any]) -> Row:
     """Return the row on what Caddy serves: it is what the role wrote."""
-    name, whose = "configuration", configuration.owner(told.config)
+    name, whose = "configuration", configuration.owner(parameters.config)
     if whose != "ours":
-        return Row(name, "fail", f"{told.config} is {whose}, not the role's")
+        return Row(name, "fail", f"{parameters.config} is {whose}, not the role's")
     try:
         same = admin.served(admin.socket_of(desired)) == desired
     except (OSError, ForeignError) as error:
@@ -50,24 +50,24 @@ def serves(told: configuration.Parameters, desired: dict[str, Any]) -> Row:
     return Row(name, "ok" if same else "fail", f"Caddy {'serves' if same else 'does not serve'} what {configuration.CADDYFILE} says")
 
 
-def allow_list(told: configuration.Parameters) -> Row:
+def allow_list(parameters: configuration.Parameters) -> Row:
     """Return the row on the allow list: this host itself, which is not on it, is denied."""
     name = "allow list"
     try:
-        answer = probe.ask(probe.LOCAL, told.hostname, "/")
+        answer = probe.ask(probe.LOCAL, parameters.hostname, "/")
     except (OSError, ForeignError) as error:
         return Row(name, "fail", f"the gateway does not answer: {error}")
-    if listed(answer.source, told.cidrs):
+    if listed(answer.source, parameters.cidrs):
         return Row(name, "unknown", f"{answer.source}, this host's own address, is on the allow list")
     return Row(name, "ok" if answer.denied == "address" else "fail", f"{answer.status} for {answer.source}, which is not on the allow list")
 
 
-def public_paths(told: configuration.Parameters) -> Row:
+def public_paths(parameters: configuration.Parameters) -> Row:
     """Return the row on the public paths: they lead to the server."""
     name, seen, good = "public paths", [], True
-    for path in told.public_paths:
+    for path in parameters.public_paths:
         try:
-            answer = probe.ask(probe.LOCAL, told.hostname, path)
+            answer = probe.ask(probe.LOCAL, parameters.hostname, path)
         except (OSError, ForeignError) as error:
             return Row(name, "fail", f"the gateway does not answer: {error}")
         seen.append(f"{path} {answer.status}")
@@ -75,12 +75,12 @@ def public_paths(told: configuration.Parameters) -> Row:
     return Row(name, "ok" if good else "fail", ", ".join(seen) or "none")
 
 
-def admin_api(told: configuration.Parameters, desired: dict[str, Any], pid: str) -> Row:
+def admin_api(parameters: configuration.Parameters, desired: dict[str, Any], pid: str) -> Row:
     """Return the row on the admin API: nobody but Caddy's own user and root can reconfigure it."""
-    name, path, wanted = "admin API", admin.socket_of(desired), set(configuration.PORTS)
+    name, path, expected = "admin API", admin.socket_of(desired), set(configuration.PORTS)
     ports = ports_of(Path("/proc", pid), listeners())
-    alone = told.config == configuration.CADDYFILE
-    if ports != wanted and (alone or not ports >= wanted):
+    alone = parameters.config == configuration.CADDYFILE
+    if ports != expected and (alone or not ports >= expected):
         return Row(name, "fail", f"Caddy listens on the TCP ports {', '.join(map(str, sorted(ports))) or 'none'}")
     try:
         folder, owner = path.parent.stat(), path.parent.owner()
@@ -91,11 +91,11 @@ def admin_api(told: configuration.Parameters, desired: dict[str, Any], pid: str)
     return Row(name, "ok", f"{path}, for Caddy's own user alone")
 
 
-def certificate(told: configuration.Parameters) -> Row:
+def certificate(parameters: configuration.Parameters) -> Row:
     """Return the row on how long the certificate is good for."""
     name = "certificate"
     try:
-        found = probe.certificate(told.hostname)
+        found = probe.certificate(parameters.hostname)
     except OSError as error:
         return Row(name, "fail", str(error))
     left = found.end - time.time()
@@ -104,10 +104,10 @@ def certificate(told: configuration.Parameters) -> Row:
     return Row(name, "warn" if late else "ok", f"good for {left / DAY:.1f} days, until {found.until}")
 
 
-def sandbox(told: configuration.Parameters) -> Row:
+def sandbox(parameters: configuration.Parameters) -> Row:
     """Return the row on the unit's sandbox."""
-    if told.score is not None:
-        return health.sandbox(configuration.UNIT, told.score)
+    if parameters.score is not None:
+        return health.sandbox(configuration.UNIT, parameters.score)
     found = health.score(configuration.UNIT)
     detail = f"{found} by systemd-analyze security; Caddy serves other sites too, and its unit is their owner's"
     return Row(f"sandbox of {configuration.UNIT}", "warn", detail)

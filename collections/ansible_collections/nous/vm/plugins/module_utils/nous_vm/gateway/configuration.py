@@ -1,7 +1,7 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The gateway's files on this host: whose Caddyfile there is, what the role told, and what was verified last."""
+"""The gateway's files on this host: whose Caddyfile there is, the role's parameters, and what was verified last."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DPKG = 30.0  # seconds that dpkg gets to answer
 
 
 class Parameters(NamedTuple):
-    """What the role told of the gateway.
+    """The role's parameters.
 
     config: the role's own file. cidrs: the allow list. score: the most that systemd may score the unit with; None for one that is not the role's.
     """
@@ -42,7 +42,7 @@ class Parameters(NamedTuple):
 
 
 def parameters() -> Parameters:
-    """Return what the role told. Raises UsageError if it was never applied to this host."""
+    """Return the role's parameters. Raises UsageError if it was never applied to this host."""
     known = read_json(PARAMETERS)
     try:
         return Parameters(Path(known["config"]), known["hostname"], known["cidrs"], known["public_paths"], known["score"])

@@ -128,13 +128,13 @@ def test_serve(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_verify(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter(["not yet", "not yet", ""])
-    monkeypatch.setattr(configuration, "parameters", lambda: "told")
+    monkeypatch.setattr(configuration, "parameters", lambda: "parameters")
     monkeypatch.setattr(admin, "desired", dict)
     monkeypatch.setattr(apply, "POLL", 0)
-    monkeypatch.setattr(apply, "not_ready", lambda _told, _desired: next(answers))
+    monkeypatch.setattr(apply, "not_ready", lambda _parameters, _desired: next(answers))
     assert apply.verify() == ""
     monkeypatch.setattr(apply, "PATIENCE", -1)
-    monkeypatch.setattr(apply, "not_ready", lambda _told, _desired: "it does not answer")
+    monkeypatch.setattr(apply, "not_ready", lambda _parameters, _desired: "it does not answer")
     monkeypatch.setattr(apply, "complaints", lambda _since: "Caddy's journal: no error.")
     assert apply.verify() == "After -1 s it does not answer. Caddy's journal: no error."
 

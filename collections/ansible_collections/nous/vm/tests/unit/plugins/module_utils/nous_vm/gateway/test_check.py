@@ -18,7 +18,7 @@ from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway import adm
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.health import Row
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.network import Listener
 
-TOLD = configuration.Parameters(configuration.CADDYFILE, "nous.example.org", ["203.0.113.7/32"], ["/authorize", "/x"], 1.4)
+PARAMETERS = configuration.Parameters(configuration.CADDYFILE, "nous.example.org", ["203.0.113.7/32"], ["/authorize", "/x"], 1.4)
 DENIED = probe.Answer(403, "address", "127.0.0.1")
 
 
@@ -34,7 +34,7 @@ class Host:
         self.certificate: Any = probe.Certificate(time.time() - 30 * 86400, time.time() + 60 * 86400 + 60, "the end")
 
     def ask(self, address: str, hostname: str, path: str) -> probe.Answer:
-        assert (address, hostname) == ("127.0.0.1", TOLD.hostname)
+        assert (address, hostname) == ("127.0.0.1", PARAMETERS.hostname)
         found: probe.Answer = self.given(self.answers[path])
         return found
 
@@ -50,7 +50,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     made, folder = Host(tmp_path), tmp_path / "admin"
     folder.mkdir(mode=0o700)
     monkeypatch.setattr(configuration, "owner", lambda _path: made.owner)
-    monkeypatch.setattr(configuration, "parameters", lambda: TOLD)
+    monkeypatch.setattr(configuration, "parameters", lambda: PARAMETERS)
     monkeypatch.setattr(configuration, "USER", folder.owner())
     monkeypatch.setattr(admin, "desired", lambda: made.desired)
     monkeypatch.setattr(admin, "served", lambda _socket: made.given(made.served))
@@ -77,41 +77,43 @@ def test_all_rows(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_configuration(host: Host) -> None:
-    assert check.serves(TOLD, host.desired) == ("configuration", "ok", "Caddy serves what /etc/caddy/Caddyfile says")
+    assert check.serves(PARAMETERS, host.desired) == ("configuration", "ok", "Caddy serves what /etc/caddy/Caddyfile says")
     host.served = {}
-    assert check.serves(TOLD, host.desired) == ("configuration", "fail", "Caddy does not serve what /etc/caddy/Caddyfile says")
+    assert check.serves(PARAMETERS, host.desired) == ("configuration", "fail", "Caddy does not serve what /etc/caddy/Caddyfile says")
     host.served = ForeignError("it did not answer in time")
-    assert check.serves(TOLD, host.desired)[1:] == ("fail", "Caddy does not answer what it serves: it did not answer in time")
+    assert check.serves(PARAMETERS, host.desired)[1:] == ("fail", "Caddy does not answer what it serves: it did not answer in time")
     host.owner = "package"
-    assert check.serves(TOLD, host.desired)[1:] == ("fail", "/etc/caddy/Caddyfile is package, not the role's")
+    assert check.serves(PARAMETERS, host.desired)[1:] == ("fail", "/etc/caddy/Caddyfile is package, not the role's")
 
 
 def test_allow_list(host: Host) -> None:
-    assert check.allow_list(TOLD) == ("allow list", "ok", "403 for 127.0.0.1, which is not on the allow list")
+    assert check.allow_list(PARAMETERS) == ("allow list", "ok", "403 for 127.0.0.1, which is not on the allow list")
     host.answers["/"] = probe.Answer(200, "", "127.0.0.1")
-    assert check.allow_list(TOLD).status == "fail"
-    assert check.allow_list(TOLD._replace(cidrs=["127.0.0.1/32"])) == Row("allow list", "unknown", "127.0.0.1, this host's own address, is on the allow list")
+    assert check.allow_list(PARAMETERS).status == "fail"
+    assert check.allow_list(PARAMETERS._replace(cidrs=["127.0.0.1/32"])) == Row(
+        "allow list", "unknown", "127.0.0.1, this host's own address, is on the allow list"
+    )
     host.answers["/"] = OSError("no route")
-    assert check.allow_list(TOLD)[1:] == ("fail", "the gateway does not answer: no route")
+    assert check.allow_list(PARAMETERS)[1:] == ("fail", "the gateway does not answer: no route")
 
 
 @pytest.mark.parametrize(("answer", "status"), [((200, ""), "ok"), ((502, ""), "fail"), ((403, "address"), "fail")])
 def test_public_paths(host: Host, answer: tuple[int, str], status: str) -> None:
     host.answers["/authorize"] = probe.Answer(*answer, "127.0.0.1")
-    assert check.public_paths(TOLD) == ("public paths", status, f"/authorize {answer[0]}, /x 404")
+    assert check.public_paths(PARAMETERS) == ("public paths", status, f"/authorize {answer[0]}, /x 404")
 
 
 def test_public_paths_that_do_not_answer(host: Host) -> None:
     host.answers["/x"] = OSError("no route")
-    assert check.public_paths(TOLD)[1:] == ("fail", "the gateway does not answer: no route")
-    assert check.public_paths(TOLD._replace(public_paths=[])) == ("public paths", "ok", "none")
+    assert check.public_paths(PARAMETERS)[1:] == ("fail", "the gateway does not answer: no route")
+    assert check.public_paths(PARAMETERS._replace(public_paths=[])) == ("public paths", "ok", "none")
 
 
 def test_admin_api(host: Host, tmp_path: Path) -> None:
-    def row(told: configuration.Parameters = TOLD) -> Row:
-        return check.admin_api(told, host.desired, "7")
+    def row(parameters: configuration.Parameters = PARAMETERS) -> Row:
+        return check.admin_api(parameters, host.desired, "7")
 
-    socket_path, beside = tmp_path / "admin/admin.sock", TOLD._replace(config=Path("/etc/caddy/conf.d/nous.caddy"))
+    socket_path, beside = tmp_path / "admin/admin.sock", PARAMETERS._replace(config=Path("/etc/caddy/conf.d/nous.caddy"))
     assert row() == ("admin API", "ok", f"{socket_path}, for Caddy's own user alone")
     host.ports = {80, 443, 2019}
     assert row()[1:] == ("fail", "Caddy listens on the TCP ports 80, 443, 2019")
@@ -131,19 +133,19 @@ def test_admin_api(host: Host, tmp_path: Path) -> None:
 
 
 def test_certificate(host: Host) -> None:
-    assert check.certificate(TOLD) == ("certificate", "ok", "good for 60.0 days, until the end")
+    assert check.certificate(PARAMETERS) == ("certificate", "ok", "good for 60.0 days, until the end")
     now = time.time()
     for begin, end, status in ((-80, 13, "warn"), (-80, 15, "ok"), (-9, 1, "warn"), (-7, 3, "ok"), (-90, -1, "warn")):
         host.certificate = probe.Certificate(now + begin * 86400, now + end * 86400, "the end")
-        assert check.certificate(TOLD).status == status, (begin, end)
+        assert check.certificate(PARAMETERS).status == status, (begin, end)
     host.certificate = OSError("certificate has expired")
-    assert check.certificate(TOLD) == ("certificate", "fail", "certificate has expired")
+    assert check.certificate(PARAMETERS) == ("certificate", "fail", "certificate has expired")
 
 
-@pytest.mark.parametrize(("told", "score", "status"), [(1.4, 1.4, "ok"), (1.4, 1.5, "fail"), (1.4, None, "unknown"), (None, 8.8, "warn")])
-def test_sandbox(told: float | None, score: float | None, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("parameters", "score", "status"), [(1.4, 1.4, "ok"), (1.4, 1.5, "fail"), (1.4, None, "unknown"), (None, 8.8, "warn")])
+def test_sandbox(parameters: float | None, score: float | None, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "score", lambda _unit: score)
-    row = check.sandbox(TOLD._replace(score=told))
+    row = check.sandbox(PARAMETERS._replace(score=parameters))
     assert row[:2] == ("sandbox of caddy.service", status)
     assert str(score) in row.detail
 

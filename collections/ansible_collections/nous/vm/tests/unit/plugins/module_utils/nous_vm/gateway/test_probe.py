@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 HOST = "nous.example.org"
 DENIED = b"HTTP/1.1 403 Forbidden\r\nX-Gateway-Denied: address\r\nContent-Length: 0\r\n\r\n"
-TOLD = configuration.Parameters(Path("/etc/caddy/Caddyfile"), HOST, ["203.0.113.7/32"], ["/authorize"], 1.4)
+PARAMETERS = configuration.Parameters(Path("/etc/caddy/Caddyfile"), HOST, ["203.0.113.7/32"], ["/authorize"], 1.4)
 
 
 def certificate(folder: Path) -> Path:
@@ -155,25 +155,25 @@ def served(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def test_ready(served: dict[str, Any]) -> None:
-    assert probe.not_ready(TOLD, {"apps": {}}) == ""
+    assert probe.not_ready(PARAMETERS, {"apps": {}}) == ""
 
 
 def test_not_what_is_on_disk(served: dict[str, Any]) -> None:
-    assert probe.not_ready(TOLD, {"apps": {"http": {}}}) == "Caddy does not serve what /etc/caddy/Caddyfile says"
+    assert probe.not_ready(PARAMETERS, {"apps": {"http": {}}}) == "Caddy does not serve what /etc/caddy/Caddyfile says"
 
 
 @pytest.mark.parametrize("error", [OSError("refused\x1b[2J"), ForeignError("not HTTP")])
 def test_no_answer(served: dict[str, Any], error: Exception) -> None:
     served["answer"] = error
-    reason = probe.not_ready(TOLD, {"apps": {}})
+    reason = probe.not_ready(PARAMETERS, {"apps": {}})
     assert reason.startswith("the gateway does not answer: ") and reason.isprintable()
 
 
 @pytest.mark.parametrize("denied", ["", "host"])
 def test_who_is_not_on_the_allow_list_comes_through(served: dict[str, Any], denied: str) -> None:
     served["answer"] = probe.Answer(200, denied, "127.0.0.1")
-    assert probe.not_ready(TOLD, {"apps": {}}) == "the gateway answers 200 to 127.0.0.1, which is not on the allow list"
-    assert probe.not_ready(TOLD._replace(cidrs=["127.0.0.0/8"]), {"apps": {}}) == ""
+    assert probe.not_ready(PARAMETERS, {"apps": {}}) == "the gateway answers 200 to 127.0.0.1, which is not on the allow list"
+    assert probe.not_ready(PARAMETERS._replace(cidrs=["127.0.0.0/8"]), {"apps": {}}) == ""
 
 
 @pytest.mark.parametrize(
