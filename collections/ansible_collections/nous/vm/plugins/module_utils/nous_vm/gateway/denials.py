@@ -21,6 +21,7 @@ FOLDER = Path("/var/log/caddy")
 PATTERN = "access*.log*"
 FILES = 32  # the newest that are read; Caddy keeps ten and the one that it writes
 FILE = 128 << 20  # bytes of one file, also when it is uncompressed; Caddy begins another at 50 MiB
+KEPT = 2000  # characters of one field
 LINE = 1 << 17  # bytes of one line; a request's head is at most 20 kB
 ADDRESSES = 10000  # that are told apart
 OTHERS = "others"
@@ -28,13 +29,17 @@ LET_IN = b'"denied":""'
 
 
 class Denial(NamedTuple):
-    """A request that was denied. when: seconds since the epoch. target: host and path. reason: address, host or path."""
+    """A request that was denied. when: seconds since the epoch. target: host and path. reason: address, host or path. All text is foreign until printed()."""
 
     when: float
     address: str
     method: str
     target: str
     reason: str
+
+    def printed(self) -> Denial:
+        """Return it with what may be printed."""
+        return Denial(self.when, *map(printable, self[1:]))
 
 
 class Denials(NamedTuple):
@@ -45,7 +50,7 @@ class Denials(NamedTuple):
 
 
 def denied_since(since: float) -> Denials:
-    """Return who was denied; no more addresses than fit into little memory. since: seconds since the epoch."""
+    """Return who was denied, as it may be printed; no more addresses than fit into little memory. since: seconds since the epoch."""
     found: dict[str, tuple[int, Denial]] = {}
     unreadable: list[str] = []
     for path in _files(since):
@@ -57,7 +62,8 @@ def denied_since(since: float) -> Denials:
             continue
         except (OSError, ForeignError) as error:
             unreadable.append(printable(str(error)))
-    return Denials(dict(sorted(found.items(), key=lambda each: -each[1][0])), unreadable)
+    busiest = sorted(found.items(), key=lambda each: -each[1][0])
+    return Denials({printable(address): (times, last.printed()) for address, (times, last) in busiest}, unreadable)
 
 
 def _files(since: float) -> list[Path]:
@@ -94,8 +100,8 @@ def parsed(line: bytes) -> Denial | None:
         request, when, reason = entry["request"], entry["ts"], entry["denied"]
         if not reason or not isinstance(when, int | float):
             return None
-        target = f"{request['host']}{request['uri']}"
-        return Denial(float(when), printable(str(request["remote_ip"]), 64), printable(str(request["method"])), printable(target), printable(str(reason)))
+        text = (request["remote_ip"], request["method"], f"{request['host']}{request['uri']}", reason)
+        return Denial(float(when), *(str(each)[:KEPT] for each in text))
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
 
