@@ -33,16 +33,11 @@ COLOURS = {"ok": "32", "warn": "33", "unknown": "33", "fail": "31"}
 
 
 class Row(NamedTuple):
-    """One finding.
-
-    status: ok, it is as expected; warn, a person should look; unknown, it cannot be probed from here; fail, it is not as expected.
-    next_step: what a person can do about it, a command if there is one.
-    """
+    """One finding. status: ok, it is as expected; warn, a person should look; unknown, it cannot be probed from here; fail, it is not as expected."""
 
     name: str
     status: str
     detail: str
-    next_step: str = ""
 
 
 class Finding(NamedTuple):
@@ -52,7 +47,6 @@ class Finding(NamedTuple):
     name: str
     status: str
     detail: str
-    next_step: str = ""
 
 
 Check = Callable[[], Iterator[Row]]
@@ -171,7 +165,7 @@ def _rows(check: Check) -> Iterator[Row]:
         for row in check():
             if row.status not in STATUSES:
                 raise ValueError(f"row {row.name!r} has the status {row.status!r}")
-            yield Row(printable(row.name), row.status, printable(row.detail), printable(row.next_step))
+            yield Row(printable(row.name), row.status, printable(row.detail))
     except Exception as error:  # noqa: BLE001 - whatever a part does, the others are still to be run
         yield Row("check", "fail", f"the check broke: {printable(f'{type(error).__name__}: {error}')}")
 
@@ -184,7 +178,7 @@ def table(found: list[Finding], colour: bool) -> str:
         status = row.status.ljust(widths[2])
         if colour:
             status = f"\033[{COLOURS[row.status]}m{status}\033[0m"
-        lines.append(f"{row.part.ljust(widths[0])}  {row.name.ljust(widths[1])}  {status}  {row.detail}{f': {row.next_step}' if row.next_step else ''}")
+        lines.append(f"{row.part.ljust(widths[0])}  {row.name.ljust(widths[1])}  {status}  {row.detail}")
     return "\n".join(lines)
 
 

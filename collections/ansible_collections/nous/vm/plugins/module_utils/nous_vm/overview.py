@@ -1,7 +1,10 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a person wants to know of a host on one screen: a line of each subpackage, and the rows of the health check that need attention."""
+"""What a person wants to know of a host on one screen: a line of each subpackage, and the rows of the health check that need attention.
+
+A subpackage has a module summary with summary(), which yields labels and texts, and may have NEXT_STEPS: what to do about a row, by the beginning of its name.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,21 @@ LINES = "lines of "  # before the name of a subpackage, where it gives lines and
 COMPARE = "ansible-playbook nous.vm.site --check --diff"
 
 
+class Attention(NamedTuple):
+    """A row that failed, or of which a person should know, and what to do next: a command if there is one."""
+
+    part: str
+    name: str
+    status: str
+    detail: str
+    next_step: str
+
+
 class Overview(NamedTuple):
     """One screen. lines: what is known, by its label. attention: rows that failed, and then those of which a person should know."""
 
     lines: dict[str, str]
-    attention: list[Finding]
+    attention: list[Attention]
 
     @property
     def healthy(self) -> bool:
@@ -45,8 +58,16 @@ def overview() -> Overview:
     lines["health"] = _health(rows)
     lines["traffic"] = "; ".join(f"paused: {reason}" for reason in pause.reasons()) or "flows"
     known = [*(label for label in ORDER if label in lines), *(label for label in lines if label not in ORDER)]
-    attention = [row for status in ("fail", "warn") for row in rows if row.status == status]
-    return Overview({label: lines[label] for label in known}, [row if row.next_step else row._replace(next_step=COMPARE) for row in attention])
+    attention = [Attention(*row, _next_step(row)) for status in ("fail", "warn") for row in rows if row.status == status]
+    return Overview({label: lines[label] for label in known}, attention)
+
+
+def _next_step(row: Finding) -> str:
+    """Return what to do about a row, by the subpackage's own table: the beginning of the row's name, and what to do."""
+    steps: dict[str, str] = {}
+    if row.part in applied("summary"):
+        steps = getattr(importlib.import_module(f".{row.part}.summary", __package__), "NEXT_STEPS", {})
+    return next((step for name, step in steps.items() if row.name.startswith(name)), COMPARE)
 
 
 def _lines(name: str) -> Check:

@@ -4,7 +4,7 @@
 """Is this host in its expected state? A row for each thing that is looked at.
 
 ok: as expected. warn: as expected, but a person should look. unknown: cannot be probed from here. fail: not as expected.
---json prints {"healthy": bool, "rows": [{"part", "name", "status", "detail", "next_step"}]}, and "message" if it is not healthy.
+--json prints {"healthy": bool, "rows": [{"part", "name", "status", "detail"}]}, and "message" if it is not healthy.
 """
 
 from __future__ import annotations

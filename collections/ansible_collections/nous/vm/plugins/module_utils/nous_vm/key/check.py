@@ -17,7 +17,6 @@ from ..health import Row, permissions
 from ..names import CONFIGURATION
 from . import jwk
 
-ROTATE = "ansible-playbook nous.vm.rotate_key"
 DAY = 86400
 
 
@@ -56,7 +55,7 @@ def check() -> Iterator[Row]:
         return
     yield Row("signing key", "ok", f"{key.alg}, kid {key.kid}, {age} days old")
     due = age >= about.rotate_after_days
-    yield Row("rotation", "warn" if due else "ok", f"due at {about.rotate_after_days} days", ROTATE if due else "")
+    yield Row("rotation", "warn" if due else "ok", f"due at {about.rotate_after_days} days")
     yield from _published(about, key)
 
 
@@ -70,9 +69,9 @@ def _published(about: Configuration, key: jwk.KeyInfo) -> Iterator[Row]:
     if key.jwk in published:
         yield Row("published keys", "ok", f"the one that signs and {len(old)} others")
     else:
-        yield Row("published keys", "fail", f"the one that signs is not among the {len(published)}", ROTATE)
+        yield Row("published keys", "fail", f"the one that signs is not among the {len(published)}")
     unfinished = Path(f"{about.path}.next").exists() or any("exp" not in one for one in old)
-    yield Row("rotation finished", "warn" if unfinished else "ok", "no" if unfinished else "yes", ROTATE if unfinished else "")
+    yield Row("rotation finished", "warn" if unfinished else "ok", "no" if unfinished else "yes")
 
 
 def _failure(path: str, problem: Exception) -> str:

@@ -18,8 +18,10 @@ import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import health, overview, pause
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.commands import status
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import UsageError
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.health import Finding, Row
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.health import Row
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.overview import Attention
 
+STEPS = {"rotation": "rotate it"}
 Lines = Iterator[tuple[str, str]]
 
 
@@ -39,7 +41,7 @@ def hanging_lines() -> Lines:
 
 
 def rows() -> Iterator[Row]:
-    yield Row("rotation", "warn", "due", "rotate it")
+    yield Row("rotation finished", "warn", "no")
     yield Row("service", "fail", "inactive")
     yield Row("port", "unknown", "")
     yield Row("mode", "ok", "")
@@ -50,7 +52,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A host on which one subpackage gives lines, one breaks while it does, and one hangs."""
     lines = {"deploy": deploy_lines, "gateway": hanging_lines, "key": key_lines}
     monkeypatch.setattr(overview, "applied", lambda _module: list(lines))
-    monkeypatch.setattr(importlib, "import_module", lambda name, _package: SimpleNamespace(summary=lines[name.split(".")[1]]))
+    monkeypatch.setattr(importlib, "import_module", lambda name, _package: SimpleNamespace(summary=lines[name.split(".")[1]], NEXT_STEPS=STEPS))
     monkeypatch.setattr(overview, "parts", lambda: {"deploy": rows})
     monkeypatch.setattr(overview, "run_parts", lambda checks: health.run_parts(checks, 0.5))
     monkeypatch.setattr(pause, "FOLDER", tmp_path / "pause")
@@ -69,7 +71,10 @@ def test_one_screen() -> None:
         ("traffic", "flows"),
         ("more", "of it"),
     ]
-    assert found.attention == [Finding("deploy", "service", "fail", "inactive", overview.COMPARE), Finding("deploy", "rotation", "warn", "due", "rotate it")]
+    assert found.attention == [
+        Attention("deploy", "service", "fail", "inactive", overview.COMPARE),
+        Attention("deploy", "rotation finished", "warn", "no", "rotate it"),
+    ]
 
 
 def test_status(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,11 +84,16 @@ def test_status(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines[-5:] == [
         "needs attention:",
         *("  fail  deploy: service: inactive", f"        {overview.COMPARE}"),
-        *("  warn  deploy: rotation: due", "        rotate it"),
+        *("  warn  deploy: rotation finished: no", "        rotate it"),
     ]
     assert result.code == 1
     assert result.document["message"] == "not in the expected state: deploy: service: inactive"
     json.dumps(result.document)
+
+
+def test_a_part_without_lines_has_a_next_step_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overview, "applied", lambda _module: [])
+    assert [row.next_step for row in overview.overview().attention] == [overview.COMPARE] * 2
 
 
 def test_a_healthy_host(monkeypatch: pytest.MonkeyPatch) -> None:

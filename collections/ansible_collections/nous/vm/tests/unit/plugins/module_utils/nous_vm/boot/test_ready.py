@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.boot import ready, summary
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.boot.commands import ready as command
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.health import Finding
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.overview import Overview
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.overview import Attention, Overview
 
 LINES = {"nous": "https://nous.example.org", "release": "1.2.3", "health": "healthy", "gateway": "allows 192.0.2.0/24", "key": "EdDSA", "traffic": "flows"}
-FAILED = Finding("key", "signing key", "fail", "corrupt", "rotate it")
+FAILED = Attention("key", "signing key", "fail", "corrupt", "rotate it")
 
 
 @pytest.fixture(autouse=True)
@@ -25,12 +24,12 @@ def motd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "motd.d/nous-vm"
 
 
-def find(monkeypatch: pytest.MonkeyPatch, *attention: Finding, lines: dict[str, str] = LINES) -> None:
+def find(monkeypatch: pytest.MonkeyPatch, *attention: Attention, lines: dict[str, str] = LINES) -> None:
     monkeypatch.setattr(ready, "overview", lambda: Overview(lines, list(attention)))
 
 
 def test_a_host_in_its_expected_state(monkeypatch: pytest.MonkeyPatch, motd: Path) -> None:
-    find(monkeypatch, Finding("key", "rotation", "warn", "due"))
+    find(monkeypatch, Attention("key", "rotation", "warn", "due", "rotate it"))
     text = "nous     https://nous.example.org\nrelease  1.2.3\nkey      EdDSA\ngateway  allows 192.0.2.0/24\n"
     result = command.run(argparse.Namespace())
     assert result == ({"ready": True, "message": text}, text.rstrip("\n"), 0)
