@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from . import pause
 from .health import Check, Finding, Row, applied, parts, run_parts
 
-ORDER = ("nous", "release", "health", "gateway", "audit", "key", "backups", "traffic")  # of the lines; others follow
+ORDER = ("nous", "release", "health", "gateway", "denied", "audit", "key", "backups", "traffic")  # of the lines; others follow
 LINES = "lines of "  # before the name of a subpackage, where it gives lines and no rows
 COMPARE = "ansible-playbook nous.vm.site --check --diff"
 

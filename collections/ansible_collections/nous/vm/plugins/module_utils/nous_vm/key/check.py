@@ -35,12 +35,12 @@ def configuration() -> Configuration:
     return Configuration(**json.loads((CONFIGURATION / "key.json").read_bytes()))
 
 
-def signing_key(about: Configuration) -> tuple[jwk.KeyInfo, int]:
-    """Return the public half of the key that signs, and its age in days. Raises OSError, ForeignError, KeyProblem."""
+def signing_key(about: Configuration) -> tuple[jwk.KeyInfo, float]:
+    """Return the public half of the key that signs, and when it was made, in seconds since the epoch. Raises OSError, ForeignError, KeyProblem."""
     if jwk.CRYPTOGRAPHY_ERROR:
         raise jwk.KeyProblem("cannot be read without python3-cryptography; run the playbook site to install it")
     key = jwk.read_pem(read_file(about.path), about.algorithm)
-    return key, int((time.time() - Path(about.path).stat().st_mtime) // DAY)
+    return key, Path(about.path).stat().st_mtime
 
 
 def check() -> Iterator[Row]:
@@ -49,10 +49,11 @@ def check() -> Iterator[Row]:
     for name, expected in about.permissions.items():
         yield Row(f"mode of {Path(name).name}", *permissions(Path(name), expected))
     try:
-        key, age = signing_key(about)
+        key, made = signing_key(about)
     except (OSError, ForeignError, jwk.KeyProblem) as problem:
         yield Row("signing key", "fail", _failure(about.path, problem))
         return
+    age = int((time.time() - made) // DAY)
     yield Row("signing key", "ok", f"{key.alg}, kid {key.kid}, {age} days old")
     due = age >= about.rotate_after_days
     yield Row("rotation", "warn" if due else "ok", f"due at {about.rotate_after_days} days")

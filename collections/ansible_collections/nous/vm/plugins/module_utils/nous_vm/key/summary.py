@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 from .check import configuration, signing_key
@@ -14,6 +15,6 @@ NEXT_STEPS = {"rotation": ROTATE, "published keys": ROTATE}
 
 
 def summary() -> Iterator[tuple[str, str]]:
-    """Yield what signs, and how old it is."""
-    key, age = signing_key(configuration())
-    yield "key", f"{key.alg}, kid {key.kid}, {age} days old"
+    """Yield what signs, and since when."""
+    key, made = signing_key(configuration())
+    yield "key", f"{key.alg}, kid {key.kid}, made {time.strftime('%Y-%m-%d', time.gmtime(made))}"
