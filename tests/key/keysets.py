@@ -55,7 +55,7 @@ class KeySet:
         return kid
 
     def is_well(self, keys: int = 1) -> None:
-        """One key that is whole and published, of keys that are published; modes as asked; nothing left over, nothing to do."""
+        """One key that is whole and published, of keys that are published; modes as requested; nothing left over, nothing to do."""
         found = {str(path.relative_to(self.root)): stat.S_IMODE(path.stat().st_mode) for path in self.root.rglob("*")}
         wanted = {"etc": 0o755, "etc/keys": 0o700, "etc/keys/signing.pem": 0o600, "etc/jwks.json": 0o640}
         assert found == wanted

@@ -61,7 +61,7 @@ def fill(keys: KeySet, leave: int) -> Path:
     return filler
 
 
-def refused(keys: KeySet, rotation: str, sentence: str) -> None:
+def rejected(keys: KeySet, rotation: str, sentence: str) -> None:
     with pytest.raises(KeyProblem) as problem:
         keys.run(rotation)
     assert sentence in str(problem.value)
@@ -78,7 +78,7 @@ class TestFull:
         def run() -> None:
             mount(keys, "size=16k,mode=755")
             filler = fill(keys, leave=room)
-            refused(keys, "keep", "No space left on device")
+            rejected(keys, "keep", "No space left on device")
             assert keys.path.exists() == bool(room)
             assert not keys.jwks.exists()
             made = keys.signs()
@@ -100,7 +100,7 @@ class TestFull:
             keys.age()
             filler = fill(keys, leave=room)
             for _again in range(2):
-                refused(keys, "begin", "No space left on device")
+                rejected(keys, "begin", "No space left on device")
                 assert keys.signs() == before
                 assert set(keys.published()) == {before}
                 assert keys.next.exists() == bool(room)
@@ -123,7 +123,7 @@ class TestFull:
             keys.run("begin")
             before = keys.jwks.read_bytes()
             filler = fill(keys, leave=0)
-            refused(keys, "finish", "No space left on device")
+            rejected(keys, "finish", "No space left on device")
             assert keys.jwks.read_bytes() == before
             filler.unlink()
             assert keys.run("finish") == ["date_keys"]
@@ -139,7 +139,7 @@ class TestFull:
         def run() -> None:
             mount(keys, f"nr_inodes={inodes},mode=755")
             if inodes < 5:
-                refused(keys, "keep", "No space left on device")
+                rejected(keys, "keep", "No space left on device")
                 keys.signs()
                 mount(keys, "remount,nr_inodes=100")
             keys.run()
@@ -173,11 +173,11 @@ class TestReadOnly:
 
         def run() -> None:
             mount(keys, "ro,size=64k,mode=755")
-            refused(keys, "keep", "Read-only file system")
+            rejected(keys, "keep", "Read-only file system")
 
         alone(run)
 
-    def test_what_is_as_asked_needs_no_write(self, fresh: Callable[[], KeySet]) -> None:
+    def test_what_is_as_requested_needs_no_write(self, fresh: Callable[[], KeySet]) -> None:
         keys = fresh()
 
         def run() -> None:
@@ -190,9 +190,9 @@ class TestReadOnly:
 
 
 class TestUnfit:
-    """What no file system of this machine lacks, the kernel is made to refuse."""
+    """What no file system of this machine lacks, the kernel is made to deny."""
 
-    def refused(self, keys: KeySet, case: Case, fault: str, sentence: str) -> None:
+    def rejected(self, keys: KeySet, case: Case, fault: str, sentence: str) -> None:
         reader, writer = os.pipe()
         run = keys.run
 
@@ -217,7 +217,7 @@ class TestUnfit:
         keys = fresh()
         case.prepare(keys)
         before = {path: path.read_bytes() for path in keys.root.rglob("*") if path.is_file()}
-        self.refused(keys, case, f"flock:error={error}", "so that two runs could make two keys; keep the key on a local")
+        self.rejected(keys, case, f"flock:error={error}", "so that two runs could make two keys; keep the key on a local")
         assert {path: path.read_bytes() for path in keys.root.rglob("*") if path.is_file()} == before
         keys.run(case.rotation)
         keys.is_well(case.keys)
@@ -228,7 +228,7 @@ class TestUnfit:
         keys = fresh()
         case.prepare(keys)
         before = keys.signs()
-        self.refused(keys, case, f"linkat:error={error}", "its file system takes no hard link")
+        self.rejected(keys, case, f"linkat:error={error}", "its file system takes no hard link")
         assert keys.signs() == before
         assert [path.name for path in keys.root.rglob("*") if path.suffix in (".tmp", ".next")] == []
         keys.run(case.rotation)
@@ -239,7 +239,7 @@ class TestUnfit:
         keys = fresh()
         case.prepare(keys)
         before = keys.signs()
-        self.refused(keys, case, f"fsync:error={error}", "can be neither made nor read: ")
+        self.rejected(keys, case, f"fsync:error={error}", "can be neither made nor read: ")
         assert keys.signs() == before
         keys.run(case.rotation)
         keys.is_well(case.keys)

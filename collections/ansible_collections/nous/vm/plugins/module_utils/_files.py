@@ -1,10 +1,10 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A set of files and directories, laid as one transaction: as asked for, all of it, or as it was before.
+"""A set of files and directories, written as one transaction: as requested, all of it, or as it was before.
 
 Whatever appears under a name appears in one step, complete, synced, and with its final owner and mode. What it replaces
-keeps a second name until the whole set lies, so that putting it back is a rename. All runs of a user on a host take
+keeps a second name until the whole set is there, so that putting it back is a rename. All runs of a user on a host take
 turns, so that a temporary name that a run finds was left by one that was killed.
 
 This file is private to the collection: other code must not import it.
@@ -42,7 +42,7 @@ Owner = tuple[int, int, int]  # uid, gid, mode
 
 
 class FilesError(Exception):
-    """The set cannot be laid; the text is one sentence for the operator that says why."""
+    """The set cannot be written; the text is one sentence for the operator that says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Outcome:
     warnings: list[str] = dataclasses.field(default_factory=list)
 
 
-# ---- What is asked for
+# ---- What is requested
 
 
 def read_entries(files: Sequence[Mapping[str, t.Any]]) -> list[Entry]:
@@ -317,8 +317,8 @@ def _difference(change: Change) -> dict[str, t.Any]:
         before = {"state": entry.kind, **names, "mode": f"{stat.S_IMODE(found.st_mode):04o}"}
     if entry.content is not None and change.rewrite:
         if entry.secret:
-            before |= {} if found is None else {"content": "differs from the secret that is asked for"}
-            after["content"] = "the secret that is asked for"
+            before |= {} if found is None else {"content": "differs from the requested secret"}
+            after["content"] = "the requested secret"
         else:
             old = "" if found is None else _shown(change.before, found.st_size)
             new = _shown(entry.content, len(entry.content))
@@ -334,7 +334,7 @@ def _headline(state: Mapping[str, str]) -> str:
     return state["state"] if len(state) == 1 else f"{state['owner']}:{state['group']} {state['mode']}"
 
 
-# ---- Changes with a way back
+# ---- Changes that can be rolled back
 
 
 class _Transaction:
@@ -347,7 +347,7 @@ class _Transaction:
         self.touched: set[int] = set()
 
     def remove(self, name: str, directory: int) -> None:
-        """Remove what a killed run left; there is no way back, and no need."""
+        """Remove what a killed run left; it cannot be rolled back, and need not be."""
         _remove(name, directory)
         self.touched.add(directory)
 
@@ -386,7 +386,7 @@ class _Transaction:
             self.move(new, name, directory, put_back)
 
     def temporary(self, name: str, directory: int) -> str:
-        """Return a temporary name; on the way back, what has it is removed."""
+        """Return a temporary name; a rollback removes what has it."""
         temporary = f".{name}.{os.urandom(8).hex()}.nous-vm"
         path = os.path.join(os.path.dirname(self.at), temporary)
         self.back.append((f"{path} could not be removed", functools.partial(_remove, temporary, directory)))
@@ -398,7 +398,7 @@ class _Transaction:
         self.touched.add(directory)
 
     def finish(self) -> None:
-        """Sync all names to the disk; then there is no way back."""
+        """Sync all names to the disk; then nothing can be rolled back."""
         for directory in self.touched:
             os.fsync(directory)
         self.back.clear()
@@ -423,15 +423,15 @@ class _Transaction:
 # ---- The one call
 
 
-def lay(entries: Sequence[Entry], validators: Sequence[Validator], check_mode: bool, diff_mode: bool) -> Outcome:
-    """Lay the set or, in check mode, say what that would change.
+def write_set(entries: Sequence[Entry], validators: Sequence[Validator], check_mode: bool, diff_mode: bool) -> Outcome:
+    """Write the set or, in check mode, return what that would change.
 
-    Raises FilesError when the set cannot be laid; then everything is as it was before, or the text says what is not.
+    Raises FilesError when the set cannot be written; then everything is as it was before, or the text names what is not.
     """
     run = _Run(entries, check_mode, diff_mode)
     try:
         with run.held:
-            return run.lay(validators)
+            return run.write(validators)
     except OSError as error:
         raise FilesError(f"{run.at}: {error.strerror}; nothing was changed.") from None
 
@@ -451,8 +451,8 @@ class _Run:
         self.leftovers: dict[str, list[str]] = {}
         self.outcome = Outcome()
 
-    def lay(self, validators: Sequence[Validator]) -> Outcome:
-        self.refuse_strangers()
+    def write(self, validators: Sequence[Validator]) -> Outcome:
+        self.reject_unknown_owners()
         self.held.enter_context(_held(self.place))
         self.find_directories()
         changes = [change for entry in [*self.made.values(), *self.files] if (change := self.look(entry)) is not None]
@@ -467,7 +467,7 @@ class _Run:
 
     # -- Looking
 
-    def refuse_strangers(self) -> None:
+    def reject_unknown_owners(self) -> None:
         for entry in self.entries:
             wanted = (("owner", entry.owner, self.uids[entry.owner]), ("group", entry.group, self.gids[entry.group]))
             for option, name, number in wanted:
@@ -531,8 +531,8 @@ class _Run:
         differences = {change.entry.path: _difference(change) for change in changes}
         for path, names in self.leftovers.items():
             # Whoever waits for a change of this path was never told of the one that was under way.
-            said = "left by a run that was killed"
-            states = {"before": {said: names}, "after": {said: []}}
+            label = "left by a run that was killed"
+            states = {"before": {label: names}, "after": {label: []}}
             differences.setdefault(path, {"before_header": path, "after_header": path, **states})
         self.outcome.changed_paths = list(differences)
         self.outcome.diff = list(differences.values()) if self.diff_mode else []
@@ -596,23 +596,23 @@ class _Run:
                 identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": groups}
                 environment |= {"HOME": user.pw_dir, "LOGNAME": user.pw_name, "USER": user.pw_name}
         if missing is not None:
-            said = f'"{validator}" cannot validate the set, because this host does not have {missing}'
+            problem = f'"{validator}" cannot validate the set, because this host does not have {missing}'
             if not self.check_mode:
-                raise FilesError(f"{said}; nothing was changed.")
-            self.outcome.warnings.append(f"{said} yet.")
+                raise FilesError(f"{problem}; nothing was changed.")
+            self.outcome.warnings.append(f"{problem} yet.")
             return
         done = programs.run(argv, timeout=VALIDATION, merge=True, env=environment, **identity)
         if done.returncode != 0:
             lines = (done.stdout or done.stderr).decode("utf-8", "replace").replace(stage, "").split("\n")
-            words = " | ".join([line for line in lines if line.strip()][-MAX_LINES:]) or "it said nothing."
+            words = " | ".join([line for line in lines if line.strip()][-MAX_LINES:]) or "it printed nothing."
             if any(entry.secret and entry.path in validator.names for entry in self.files):
-                words = "what it said is not shown, because it was given a secret."
-            raise FilesError(f'"{validator}" refuses the set (exit code {done.returncode}), and nothing was changed: {words}')
+                words = "what it printed is not shown, because it was given a secret."
+            raise FilesError(f'"{validator}" rejects the set (exit code {done.returncode}), and nothing was changed: {words}')
 
     # -- Changing
 
     def change(self, changes: Sequence[Change]) -> None:
-        """Lay what differs; put everything back if that fails."""
+        """Write what differs; put everything back if that fails."""
         transaction = _Transaction()
         try:
             self.take_steps(transaction, changes)
@@ -621,7 +621,7 @@ class _Run:
             if not isinstance(error, OSError):
                 raise
             state = ", ".join(lost) if lost else "everything is as it was before"
-            raise FilesError(f"{transaction.at} cannot be laid: {error.strerror}; {state}.") from None
+            raise FilesError(f"{transaction.at} cannot be written: {error.strerror}; {state}.") from None
 
     def take_steps(self, transaction: _Transaction, changes: Sequence[Change]) -> None:
         for path, names in self.leftovers.items():
@@ -635,7 +635,7 @@ class _Run:
             parent, name = os.path.split(entry.path)
             directory = self.directories[parent]
             if entry.content is None:
-                self.lay_directory(transaction, change, name, directory)
+                self.write_directory(transaction, change, name, directory)
             elif change.rewrite:
                 new = transaction.prepare(name, directory, entry.content, self.owner(entry))
                 old = None if change.found is None else transaction.keep(name, directory)
@@ -650,7 +650,7 @@ class _Run:
             transaction.replace(name, directory, new, old)
         transaction.finish()
 
-    def lay_directory(self, transaction: _Transaction, change: Change, name: str, directory: int) -> None:
+    def write_directory(self, transaction: _Transaction, change: Change, name: str, directory: int) -> None:
         if change.found is not None:
             transaction.set_owner(name, directory, self.owner(change.entry), _owner(change.found))
             return

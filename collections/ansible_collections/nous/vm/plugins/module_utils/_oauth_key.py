@@ -38,7 +38,7 @@ NOT_YET_KNOWN = "(new)"  # stands for a kid in check mode
 
 @dataclasses.dataclass(frozen=True)
 class KeySpec:
-    """What is asked for, by the module's option names; modes are numbers.
+    """What is requested, by the module's option names; modes are numbers.
 
     as_found: take algorithm, owners and modes as they are, for a run that only looks.
     """
@@ -107,13 +107,13 @@ def _utc(seconds: float) -> str:
 
 
 def ensure_key(spec: KeySpec, check_mode: bool) -> Outcome:
-    """Make sure that the key set is there and as asked or, in check mode, say what that would take.
+    """Make sure that the key set is there and as requested or, in check mode, return what that would take.
 
-    Raises KeyProblem when what is at the paths, or around them, is not to be trusted, and when the system refuses.
+    Raises KeyProblem when what is at the paths, or around them, is not to be trusted, and when the system denies it.
     """
     _judge_spec(spec, check_mode)
     try:
-        # A look comes first, so that what is refused is so before anything is changed.
+        # A look comes first, so that what is rejected is so before anything is changed.
         outcome = _Run(spec, check_mode=True).ensure()
         return outcome if check_mode else _Run(spec, check_mode=False).ensure()
     except OSError as error:
@@ -127,7 +127,7 @@ def examine_key(path: str, jwks_path: str | None, rotate_after_days: int) -> Out
 
 
 def _judge_spec(spec: KeySpec, check_mode: bool) -> None:
-    """Refuse what cannot be asked for."""
+    """Reject what cannot be done."""
     for option, path in (("path", spec.path), ("jwks_path", spec.jwks_path)):
         if path is not None and (not os.path.isabs(path) or os.path.normpath(path) != path or path.startswith("//")):
             example = {"path": "/etc/nous/keys/signing.pem", "jwks_path": "/etc/nous/jwks.json"}[option]
@@ -203,7 +203,7 @@ class _Run:
         if name.shared() and status.st_uid not in self.trusted:
             raise KeyProblem(
                 f"{name.path} belongs to {Permissions.of(status).shown()['owner']} in a directory open to others, "
-                "so that it may have been laid there to be trusted; move it away, or choose another path."
+                "so that it may have been put there to be trusted; move it away, or choose another path."
             )
         if name is self.key:
             self.outcome.created = status.st_mtime
@@ -221,7 +221,7 @@ class _Run:
             name.permit(found, wanted)
 
     def asked(self, wanted: Permissions, prefix: str = "") -> dict[str, str]:
-        """Return permissions for a person, by the names that were asked for where nobody has them yet."""
+        """Return permissions for a person, by the names that were requested where nobody has them yet."""
         shown = wanted.shown()
         for option, number in (("owner", wanted.uid), ("group", wanted.gid)):
             if number == NOBODY_YET:
@@ -265,7 +265,7 @@ class _Run:
         self.outcome.after[part] = {**public, **self.asked(self.permissions)}
         concern = ""
         if found.uid not in self.trusted or found.mode & 0o077 & ~self.permissions.mode:
-            concern = "was open to more than was asked for: whoever may have read it can sign with it, so think of a new key"
+            concern = "was open to more than was requested: whoever may have read it can sign with it, so think of a new key"
         self.mend(name, found, self.permissions, concern)
         return info
 
@@ -307,7 +307,7 @@ class _Run:
         concern = ""
         if found.uid not in self.trusted | {self.jwks_permissions.uid} or found.mode & 0o022:
             kids = ", ".join(key["kid"] for key in keys)
-            concern = f"could be written to by more than was asked for: look whether each of its keys is yours: {kids}"
+            concern = f"could be written to by more than was requested: look whether each of its keys is yours: {kids}"
         self.mend(self.jwks, found, self.jwks_permissions, concern)
         return keys
 
@@ -343,7 +343,7 @@ class _Run:
     # ---- Rotation
 
     def rotates(self) -> bool:
-        """Tell whether a rotation was interrupted, or is asked for and allowed."""
+        """Tell whether a rotation was interrupted, or is requested and allowed."""
         if self.spec.rotation != "begin" or self.outcome.created is None or "create_key" in self.outcome.actions:
             return False
         allowed_from = self.outcome.created + self.spec.minimum_interval_days * DAY

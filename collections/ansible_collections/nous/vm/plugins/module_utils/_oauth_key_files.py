@@ -226,7 +226,7 @@ class Name:
             return None
 
     def shared(self) -> bool:
-        """Tell whether others may put files beside it: the directory is a sticky one, else it had been refused."""
+        """Tell whether others may put files beside it: the directory is a sticky one, else it had been rejected."""
         return self.directory is not None and _open_to_others(os.fstat(self.directory))
 
     def leftovers(self) -> dict[str, os.stat_result]:
@@ -247,7 +247,7 @@ class Name:
     def create(self, content: bytes, permissions: Permissions) -> bool:
         """Give content a name that it did not have; tell whether it was this run that did."""
         with self._written(content, permissions) as temporary:
-            # Unlike rename(2), link(2) never replaces: not even what somebody laid there who knows of no lock.
+            # Unlike rename(2), link(2) never replaces: not even what somebody put there who knows of no lock.
             try:
                 os.link(
                     temporary,

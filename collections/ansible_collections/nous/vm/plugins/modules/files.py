@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: files
-short_description: Lay a set of files and directories as one transaction
+short_description: Install a set of files and directories as one transaction
 version_added: 1.0.0
 author:
   - nous.vm authors (@rmednitzer)
@@ -21,7 +21,7 @@ description:
     take turns. What a run that was killed left behind, the next one removes, and it reports the path that this was for
     as changed, so that what waits for that path (a reload, say) is not missed.
   - Wrong owner, group or mode alone is mended in place.
-  - Something of another kind at a path, a symbolic link too, is refused. Parents may be symbolic links.
+  - Something of another kind at a path, a symbolic link too, is rejected. Parents may be symbolic links.
   - Access control lists and extended attributes of a file whose content changes are not carried over.
 attributes:
   check_mode:
@@ -35,7 +35,7 @@ attributes:
     support: full
     description: Will return details on what has changed (or possibly needs changing in check mode), when in diff mode.
     details:
-      - Shows content and, where they change, owner, group and mode. Of secret content it says that it differs.
+      - Shows content and, where they change, owner, group and mode. Of secret content it shows that it differs.
   idempotent:
     support: full
     description: When run twice in a row outside check mode, with the same arguments, the second indicates no change.
@@ -71,7 +71,7 @@ options:
       secret_content:
         description:
           - As O(files[].content), for what nobody may see. It is never shown, returned or logged.
-          - It is staged only if a validator that runs names this file. What that validator says is not shown then.
+          - It is staged only if a validator that runs names this file. What that validator prints is not shown then.
         type: str
       owner:
         description:
@@ -100,7 +100,7 @@ options:
         description:
           - The command and its arguments. It is not run in a shell.
           - V({/etc/nous/nous.env}), a path of a file of the set in braces, stands for the place where the staged version
-            of that file lies. All files of the set lie there as they will in C(/), under their own names and with their
+            of that file is. All files of the set are there as they will in C(/), under their own names and with their
             final owners and modes. Other braces stay as they are.
         type: list
         elements: str
@@ -108,12 +108,12 @@ options:
       user:
         description:
           - Name of the user who runs the command, if not the one who runs the module.
-          - In check mode, this says whose absence is no failure; a program such as C(runuser) could not.
+          - In check mode, this tells whose absence is no failure; a program such as C(runuser) could not.
         type: str
   byte_compile:
     description:
       - Directory of Python modules. Those in it and below it that lack valid byte code get it after the set was written, from C(/usr/bin/python3).
-      - Byte code is a cache. It is neither a change nor shown in check mode, and a warning says that it could not be made.
+      - Byte code is a cache. It is neither a change nor shown in check mode, and that it could not be made is a warning.
     type: path
 seealso:
   - module: ansible.builtin.copy
@@ -171,7 +171,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.nous.vm.plugins.module_utils._byte_code import compile_modules
-from ansible_collections.nous.vm.plugins.module_utils._files import FilesError, lay, read_entries, read_validators
+from ansible_collections.nous.vm.plugins.module_utils._files import FilesError, read_entries, read_validators, write_set
 
 HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 
@@ -238,7 +238,7 @@ def main() -> None:
     try:
         entries = read_entries(take_secrets(module))
         validators = read_validators(module.params["validate"], entries)
-        outcome = lay(entries, validators, module.check_mode, module._diff)
+        outcome = write_set(entries, validators, module.check_mode, module._diff)
     except FilesError as error:
         module.fail_json(msg=str(error))
     modules = module.params["byte_compile"]

@@ -14,14 +14,14 @@ author:
 description:
   - Makes the private key that an OAuth 2 or OpenID issuer signs its tokens with, as unencrypted PKCS#8 PEM, if there
     is none at O(path), and publishes its public half as a JWK set (RFC 7517) at O(jwks_path).
-  - B(An existing key is never replaced), but by a rotation that is asked for with O(rotation). It is parsed, compared
+  - B(An existing key is never replaced), but by a rotation that is requested with O(rotation). It is parsed, compared
     with O(algorithm), and proven by a signature that is made and verified. What cannot be trusted is left as it is,
-    and the module fails with one sentence that says what was found and what to do. That is so for a key that is
+    and the module fails with one sentence on what was found and what to do. That is so for a key that is
     corrupt, encrypted, or for another algorithm, for anything but a plain file with one name (symbolic or hard link,
     FIFO, directory), and for a directory in which somebody else could swap the key. A sticky directory is no such, as
     long as the key in it belongs to O(owner), to root or to who runs the module.
   - Wrong owner or mode alone is mended and reported as changed, with a warning if the key was open to more than was
-    asked for.
+    requested.
   - A file appears under its name, or changes, complete, synced to the disk, and with its final owner and mode, or not
     at all. Any number of runs at the same time make one key, and one of them reports it as changed. What a run that
     was killed left behind, the next one clears.
@@ -38,7 +38,7 @@ attributes:
     description: Can run in C(check_mode) and return changed status prediction without modifying target.
     details:
       - Serves on a bare host too, where neither directory, O(owner), O(group) nor the cryptography library is there.
-        Without the library an existing key cannot be proven nor its publication be compared, which is said in a
+        Without the library an existing key cannot be proven nor its publication be compared, which is reported in a
         warning; its RV(kid) and RV(fingerprint) are null then.
   diff_mode:
     support: full
@@ -82,7 +82,7 @@ options:
   algorithm:
     description:
       - The algorithm that the key signs with, by its JWS name.
-      - A rotation may change it. Outside of one, a key for another algorithm is refused.
+      - A rotation may change it. Outside of one, a key for another algorithm is rejected.
     type: str
     choices:
       EdDSA: Ed25519 (RFC 8037).
@@ -127,7 +127,7 @@ options:
       - What to do about the key's successor. Every step can be repeated after a crash, because the state is in the
         files themselves.
       - Between V(begin) and V(finish) the service has to be restarted, because it keeps the key that it loaded at its
-        start. RV(restart_needed) says whether it has to. The playbook C(nous.vm.rotate_key) does all three.
+        start. RV(restart_needed) tells whether it has to. The playbook C(nous.vm.rotate_key) does all three.
     type: str
     choices:
       keep: Never publish, activate or retire another key than the one at O(path).
@@ -149,7 +149,7 @@ options:
     default: 31
   minimum_interval_days:
     description:
-      - Days for which a key is left in place after it was made or put to use, so that a rotation that is asked for twice
+      - Days for which a key is left in place after it was made or put to use, so that a rotation that is requested twice
         happens once.
     type: int
     default: 7
@@ -162,7 +162,7 @@ seealso:
   - module: nous.vm.oauth_key_info
     description: Says the same of a key set and changes nothing.
   - module: community.crypto.openssl_privatekey
-    description: Makes keys of many more kinds, and makes them anew if they are not as asked.
+    description: Makes keys of many more kinds, and makes them anew if they are not as requested.
   - name: JSON Web Key (JWK) Thumbprint
     description: RFC 7638, by which the key ID is made.
     link: https://www.rfc-editor.org/rfc/rfc7638

@@ -37,7 +37,7 @@ PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})  # RF
 
 
 class KeyProblem(Exception):
-    """A key cannot be made or trusted; the text is one sentence for the operator that says why and what to do."""
+    """A key cannot be made or trusted; the text is one sentence for the operator on why, and what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,8 +121,8 @@ def read_pem(pem: bytes, algorithm: str | None) -> KeyInfo:
     except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, InternalError):
         raise KeyProblem(f"holds a key that is corrupt: it cannot be parsed, or does not sign; {advice}") from None
     raise KeyProblem(
-        f"holds a key for {found}, but {algorithm or 'one of ' + ', '.join(_ALGORITHMS)} was asked for; "
-        "ask for what is there, rotate to what is asked for, or move the key away to have a new one made"
+        f"holds a key for {found}, but {algorithm or 'one of ' + ', '.join(_ALGORITHMS)} was requested; "
+        "request what is there, rotate to what is requested, or move the key away to have a new one made"
     )
 
 

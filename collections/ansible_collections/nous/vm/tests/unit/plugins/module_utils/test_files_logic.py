@@ -1,7 +1,7 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A set of files: what is asked for, what is refused, and that it lies whole or not at all, whatever happens on the way."""
+"""A set of files: what is requested, what is rejected, and that it is written as a whole or not at all, whatever happens on the way."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from ansible_collections.nous.vm.plugins.module_utils._files import (
     FilesError,
     Outcome,
     Validator,
-    lay,
     read_entries,
     read_validators,
+    write_set,
 )
 
 ME, MY_GROUP = str(os.geteuid()), str(os.getegid())
@@ -54,10 +54,10 @@ def directory(path: Path | str, mode: int = 0o755, **more: Any) -> Entry:
 
 
 def run(*entries: Entry, validate: list[Validator] | None = None, check: bool = False) -> Outcome:
-    return lay(entries, validate or [], check, True)
+    return write_set(entries, validate or [], check, True)
 
 
-def refusal(*entries: Entry, validate: list[Validator] | None = None, check: bool = False) -> str:
+def rejection(*entries: Entry, validate: list[Validator] | None = None, check: bool = False) -> str:
     with pytest.raises(FilesError) as caught:
         run(*entries, validate=validate, check=check)
     return str(caught.value)
@@ -89,7 +89,7 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-# ---- What is asked for
+# ---- What is requested
 
 GIVEN = {
     "path": "/etc/x",
@@ -139,14 +139,14 @@ def test_an_entry_is_read() -> None:
         ),
     ],
 )
-def test_an_entry_that_makes_no_sense_is_refused(given: dict[str, Any], sentence: str) -> None:
+def test_an_entry_that_makes_no_sense_is_rejected(given: dict[str, Any], sentence: str) -> None:
     with pytest.raises(FilesError) as caught:
         read_entries([{**GIVEN, **given}])
     assert str(caught.value).startswith(sentence)
     assert "\n" not in str(caught.value)
 
 
-def test_a_path_that_is_there_twice_is_refused() -> None:
+def test_a_path_that_is_there_twice_is_rejected() -> None:
     with pytest.raises(FilesError, match=r"^files has /etc/x more than once; allowed is one entry for each path\.$"):
         read_entries([{**GIVEN, "content": "a"}, {**GIVEN, "state": "directory"}])
 
@@ -172,22 +172,22 @@ def test_a_validator_is_read() -> None:
         ([], 'validate has the command "", which names no file of the set, so that it would never run'),
     ],
 )
-def test_a_validator_that_makes_no_sense_is_refused(argv: list[str], sentence: str) -> None:
+def test_a_validator_that_makes_no_sense_is_rejected(argv: list[str], sentence: str) -> None:
     with pytest.raises(FilesError) as caught:
         read_validators([{"argv": argv, "user": None}], [directory("/etc"), file("/etc/x")])
     assert str(caught.value).startswith(sentence)
 
 
-def test_a_validator_of_a_set_without_files_is_refused() -> None:
+def test_a_validator_of_a_set_without_files_is_rejected() -> None:
     with pytest.raises(FilesError, match=r"allowed are none, because the set has no files\.$"):
         read_validators([{"argv": ["a", "{/etc}"], "user": None}], [directory("/etc")])
 
 
-# ---- Laying
+# ---- Writing
 
 
-def test_a_set_is_laid_once(place: Path) -> None:
-    """Directories come first, wherever they are listed, and modes are as asked for whatever the umask is."""
+def test_a_set_is_written_once(place: Path) -> None:
+    """Directories come first, wherever they are listed, and modes are as requested whatever the umask is."""
     entries = [
         file(place / "a/b/file", "ä\n", mode=0o640),
         file(place / "a/empty", ""),
@@ -304,7 +304,7 @@ def test_a_parent_may_be_a_symbolic_link(place: Path) -> None:
     assert (place / "real/a").read_text() == "new\n"
 
 
-# ---- What is refused, with nothing changed
+# ---- What is rejected, with nothing changed
 
 
 def make(path: Path, kind: str) -> None:
@@ -323,20 +323,20 @@ def make(path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("check", [True, False])
 @pytest.mark.parametrize("kind", ["symbolic link", "FIFO", "socket", "directory", "file"])
-def test_another_kind_is_refused(place: Path, kind: str, check: bool) -> None:
+def test_another_kind_is_rejected(place: Path, kind: str, check: bool) -> None:
     make(place / "x", kind)
     before = state(place)
     wanted = "directory" if kind == "file" else "file"
     entry = directory(place / "x") if wanted == "directory" else file(place / "x")
-    assert refusal(file(place / "a"), entry, check=check) == (f"{place}/x is a {kind}, not a {wanted}; move it away, or choose another path.")
+    assert rejection(file(place / "a"), entry, check=check) == (f"{place}/x is a {kind}, not a {wanted}; move it away, or choose another path.")
     if kind not in ("directory", "file"):
-        assert f"{place}/x is a {kind}, not a directory" in refusal(directory(place / "x"), check=check)
+        assert f"{place}/x is a {kind}, not a directory" in rejection(directory(place / "x"), check=check)
     assert state(place) == before
 
 
 @pytest.mark.parametrize("check", [True, False])
-def test_a_missing_parent_is_refused(place: Path, check: bool) -> None:
-    assert refusal(file(place / "a"), file(place / "no/x"), check=check) == (
+def test_a_missing_parent_is_rejected(place: Path, check: bool) -> None:
+    assert rejection(file(place / "a"), file(place / "no/x"), check=check) == (
         f"{place}/no/x lies in {place}/no, which does not exist; add that to the set as a directory."
     )
     assert state(place) == {}
@@ -344,18 +344,18 @@ def test_a_missing_parent_is_refused(place: Path, check: bool) -> None:
 
 @pytest.mark.parametrize("check", [True, False])
 @pytest.mark.parametrize("entry", [file, directory])
-def test_a_parent_that_is_no_directory_is_refused(place: Path, entry: Callable[[Path], Entry], check: bool) -> None:
+def test_a_parent_that_is_no_directory_is_rejected(place: Path, entry: Callable[[Path], Entry], check: bool) -> None:
     (place / "x").write_text("")
-    assert refusal(file(place / "a"), entry(place / "x/y"), check=check) == (
+    assert rejection(file(place / "a"), entry(place / "x/y"), check=check) == (
         f"{place}/x/y lies in {place}/x, which is not a directory; move it away, or choose another path."
     )
     assert not (place / "a").exists()
 
 
-def test_a_strange_owner_is_refused_and_foretold(place: Path) -> None:
+def test_a_strange_owner_is_rejected_and_foretold(place: Path) -> None:
     entry = file(place / "a", owner="nobody-yet", mode=0o600)
-    assert refusal(entry) == (f"{place}/a has the owner nobody-yet, which this host does not have; make it first, or choose another, such as root.")
-    assert "the group nobody-yet, which this host" in refusal(directory(place / "a", group="nobody-yet"))
+    assert rejection(entry) == (f"{place}/a has the owner nobody-yet, which this host does not have; make it first, or choose another, such as root.")
+    assert "the group nobody-yet, which this host" in rejection(directory(place / "a", group="nobody-yet"))
     outcome = run(entry, directory(place / "d", group="nobody-yet"), check=True)
     assert outcome.changed_paths == [f"{place}/d", f"{place}/a"]
     assert outcome.diff[0]["after"]["group"] == "nobody-yet"
@@ -368,20 +368,20 @@ def test_a_strange_owner_of_what_is_there_is_foretold(place: Path) -> None:
     assert run(file(place / "a", owner="nobody-yet"), check=True).changed_paths == [f"{place}/a"]
 
 
-def test_what_cannot_be_looked_at_is_refused(place: Path) -> None:
+def test_what_cannot_be_looked_at_is_rejected(place: Path) -> None:
     name = "x" * 300
-    assert refusal(file(place / "a"), file(place / name)) == f"{place}/{name}: File name too long; nothing was changed."
+    assert rejection(file(place / "a"), file(place / name)) == f"{place}/{name}: File name too long; nothing was changed."
     assert state(place) == {}
 
 
-def test_a_workplace_of_somebody_else_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_workplace_of_somebody_else_is_rejected(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 54321)
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(place))
     (place / "nous-vm-files-54321").mkdir()
-    assert refusal(file(place / "a")) == (f"{place}/nous-vm-files-54321 belongs to {getpass.getuser()}; remove it and run again.")
+    assert rejection(file(place / "a")) == (f"{place}/nous-vm-files-54321 belongs to {getpass.getuser()}; remove it and run again.")
     (place / "nous-vm-files-54321").rmdir()
     (place / "nous-vm-files-54321").symlink_to(place)
-    assert refusal(file(place / "a")) == f"{place}/nous-vm-files-54321: Not a directory; nothing was changed."
+    assert rejection(file(place / "a")) == f"{place}/nous-vm-files-54321: Not a directory; nothing was changed."
 
 
 def test_without_root_the_workplace_is_among_temporary_files(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -451,17 +451,17 @@ def test_a_diff_of_what_is_too_long(place: Path) -> None:
 
 
 def test_no_diff_is_made_unless_asked_for(place: Path) -> None:
-    assert lay([file(place / "a")], [], True, False).diff == []
+    assert write_set([file(place / "a")], [], True, False).diff == []
 
 
 def test_a_diff_of_a_secret_says_only_that_it_differs(place: Path) -> None:
     entry = file(place / "a", "hunter2\n", secret=True, mode=0o600)
     (new,) = run(entry, check=True).diff
     assert new["before"] == {"state": "absent"}
-    assert new["after"]["content"] == "the secret that is asked for"
+    assert new["after"]["content"] == "the requested secret"
     (place / "a").write_text("hunter1\n")
     (other,) = run(entry, check=True).diff
-    assert other["before"]["content"] == "differs from the secret that is asked for"
+    assert other["before"]["content"] == "differs from the requested secret"
     assert "hunter" not in repr([new, other])
     run(entry)
     (place / "a").chmod(0o644)
@@ -477,24 +477,24 @@ def script(text: str, *names: Path, user: str | None = None) -> Validator:
 
 
 @pytest.mark.parametrize("check", [True, False])
-def test_a_validator_sees_the_set_and_can_refuse_it(place: Path, check: bool) -> None:
+def test_a_validator_sees_the_set_and_can_reject_it(place: Path, check: bool) -> None:
     (place / "a").write_text("old\n")
     before = state(place)
     entries = [directory(place / "d"), file(place / "a"), file(place / "d/b")]
     seen = script('cat "$1" "$(dirname "$1")/d/b" >&2; seq 20; echo "$1: bad line"; exit 3', place / "a")
-    assert refusal(*entries, validate=[seen], check=check) == (
-        f'"{seen}" refuses the set (exit code 3), and nothing was changed: {" | ".join(str(number) for number in range(12, 21))} | {place}/a: bad line'
+    assert rejection(*entries, validate=[seen], check=check) == (
+        f'"{seen}" rejects the set (exit code 3), and nothing was changed: {" | ".join(str(number) for number in range(12, 21))} | {place}/a: bad line'
     )
     assert state(place) == before
     silent = script("exit 1", place / "a")
-    assert refusal(*entries, validate=[silent], check=check).endswith("nothing was changed: it said nothing.")
-    assert refusal(*entries, validate=[script("cat $1; exit 1", place / "a")]).endswith("changed: new")
+    assert rejection(*entries, validate=[silent], check=check).endswith("nothing was changed: it printed nothing.")
+    assert rejection(*entries, validate=[script("cat $1; exit 1", place / "a")]).endswith("changed: new")
 
 
 def test_the_first_that_fails_ends_the_run(place: Path) -> None:
     witness = place / "witness"
     validators = [script("true", place / "a"), script("false", place / "a"), script(f"touch {witness}", place / "a")]
-    assert '"sh -c false' in refusal(file(place / "a"), validate=validators)
+    assert '"sh -c false' in rejection(file(place / "a"), validate=validators)
     assert state(place) == {}
 
 
@@ -506,7 +506,7 @@ def test_only_validators_of_what_changes_run(place: Path) -> None:
     (place / "b").write_text("other\n")
     assert run(*entries, validate=[no]).changed_paths == [f"{place}/b"]
     (place / "a").chmod(0o600)
-    assert "refuses the set" in refusal(*entries, validate=[no])
+    assert "rejects the set" in rejection(*entries, validate=[no])
 
 
 def test_nothing_stays_on_the_stage(place: Path) -> None:
@@ -544,11 +544,11 @@ def test_a_validator_as_another_user_sees_what_that_user_will_see(place: Path) -
     assert run(*inside, validate=[look], check=True).changed_paths == [f"{place}/d", f"{place}/d/a"]
     run(*inside, validate=[Validator(("runuser", "-u", "nobody", "--", "cat", f"{{{place}/d/a}}"))], check=True)
     shut = file(place / "a", owner="root", group="root", mode=0o640)
-    assert f"{place}/a: Permission denied" in refusal(shut, validate=[script('cat "$1"', place / "a", user="nobody")])
+    assert f"{place}/a: Permission denied" in rejection(shut, validate=[script('cat "$1"', place / "a", user="nobody")])
     shut_in = [directory(place / "d", 0o700, owner="root", group="root"), file(place / "d/a", **own)]
-    assert "Permission denied" in refusal(*shut_in, validate=[script('cat "$1"', place / "d/a", user="nobody")])
+    assert "Permission denied" in rejection(*shut_in, validate=[script('cat "$1"', place / "d/a", user="nobody")])
     place.chmod(0o700)
-    assert "Permission denied" in refusal(file(place / "a"), validate=[script('cat "$1"', place / "a", user="nobody")])
+    assert "Permission denied" in rejection(file(place / "a"), validate=[script('cat "$1"', place / "a", user="nobody")])
     assert not (place / "a").exists()
 
 
@@ -564,7 +564,7 @@ def test_a_validator_runs_in_a_plain_surrounding(place: Path, monkeypatch: pytes
         stdin = os.dup(0)
         os.dup2(reader, 0)
         try:
-            said = refusal(file(place / "a"), validate=[look])
+            said = rejection(file(place / "a"), validate=[look])
         finally:
             os.dup2(stdin, 0)
             os.close(stdin)
@@ -577,14 +577,14 @@ def test_a_validator_runs_in_a_plain_surrounding(place: Path, monkeypatch: pytes
 @as_root
 def test_nobody_else_finds_the_stage(place: Path) -> None:
     look = script('ls "${1%%/nous-vm-files/*}/nous-vm-files"', place / "a", user="nobody")
-    assert "Permission denied" in refusal(file(place / "a"), validate=[look])
+    assert "Permission denied" in rejection(file(place / "a"), validate=[look])
 
 
 @as_root
 def test_what_belongs_to_nobody_yet_is_staged_for_root_alone(place: Path) -> None:
     look = script('stat -c "%U:%G %a" "$1" "${1%/*}"; false', place / "d/a")
     entries = [directory(place / "d", owner="nobody-yet"), file(place / "d/a", group="nobody-yet", mode=0o666)]
-    assert refusal(*entries, validate=[look], check=True).endswith("root:root 600 | root:root 700")
+    assert rejection(*entries, validate=[look], check=True).endswith("root:root 600 | root:root 700")
 
 
 @pytest.mark.parametrize(
@@ -600,31 +600,31 @@ def test_a_validator_that_the_host_does_not_have(place: Path, validator: tuple[s
     argv = tuple(word.replace("PATH", f"{place}/a") for word in validator)
     gone = Validator(argv, "nobody-yet" if "user" in missing else None)
     said = f'"{gone}" cannot validate the set, because this host does not have {missing}'
-    assert refusal(file(place / "a"), validate=[gone]) == f"{said}; nothing was changed."
+    assert rejection(file(place / "a"), validate=[gone]) == f"{said}; nothing was changed."
     assert state(place) == {}
     assert run(file(place / "a"), validate=[gone], check=True).warnings == [f"{said} yet."]
-    assert "refuses" in refusal(file(place / "a"), validate=[gone, script("false", place / "a")], check=True)
+    assert "rejects" in rejection(file(place / "a"), validate=[gone, script("false", place / "a")], check=True)
 
 
 def test_a_validator_that_is_no_program(place: Path) -> None:
     (place / "program").write_bytes(b"\x7fELF")
     (place / "program").chmod(0o755)
     argv = (f"{place}/program", f"{{{place}/a}}")
-    assert refusal(file(place / "a"), validate=[Validator(argv)]) == (f"{place}/program: Exec format error; nothing was changed.")
+    assert rejection(file(place / "a"), validate=[Validator(argv)]) == (f"{place}/program: Exec format error; nothing was changed.")
 
 
 def test_a_staged_program_can_validate_itself(place: Path) -> None:
     entry = file(place / "a", "#!/bin/sh\necho self; exit 1\n", mode=0o755)
-    assert refusal(entry, validate=[Validator((f"{{{place}/a}}",))]).endswith("changed: self")
+    assert rejection(entry, validate=[Validator((f"{{{place}/a}}",))]).endswith("changed: self")
 
 
 def test_a_secret_is_shown_to_no_validator_that_does_not_name_it(place: Path) -> None:
     entries = [file(place / "a"), file(place / "secret", "hunter2\n", secret=True)]
     look = script('ls "${1%/*}"; false', place / "a")
-    assert refusal(*entries, validate=[look]).endswith("changed: a")
+    assert rejection(*entries, validate=[look]).endswith("changed: a")
     tell = script('cat "$2"; false', place / "a", place / "secret")
-    assert refusal(*entries, validate=[tell]) == (
-        f'"{tell}" refuses the set (exit code 1), and nothing was changed: what it said is not shown, because it was given a secret.'
+    assert rejection(*entries, validate=[tell]) == (
+        f'"{tell}" rejects the set (exit code 1), and nothing was changed: what it printed is not shown, because it was given a secret.'
     )
 
 
@@ -636,9 +636,9 @@ def test_systemd_finds_the_units_of_the_set_beside_one_another(place: Path) -> N
     paths = [place / "nous-vm-test.service", place / "nous-vm-test.timer"]
     verify = Validator(("systemd-analyze", "verify", "--man=no", *(f"{{{path}}}" for path in paths)))
     timer_alone = Validator(("systemd-analyze", "verify", "--man=no", f"{{{paths[1]}}}"))
-    assert "Unit nous-vm-test.service not found" in refusal(file(paths[1], TIMER), validate=[timer_alone])
+    assert "Unit nous-vm-test.service not found" in rejection(file(paths[1], TIMER), validate=[timer_alone])
     bad = file(paths[1], TIMER.replace("daily", "dayly"))
-    assert f"{paths[1]}:5: " in refusal(file(paths[0], UNIT), bad, validate=[verify])
+    assert f"{paths[1]}:5: " in rejection(file(paths[0], UNIT), bad, validate=[verify])
     assert state(place) == {}
     run(file(paths[0], UNIT), file(paths[1], TIMER), validate=[verify])
     # A unit that lies on the host already serves the timer that is new.
@@ -751,7 +751,7 @@ def killed_before(number: int, top: Path) -> int:
 
 
 def all_is_well(top: Path) -> None:
-    """The whole set lies as asked for, nothing else does, and nothing is left to do."""
+    """The whole set is there as requested, nothing else does, and nothing is left to do."""
     me = (os.geteuid(), os.getegid())
     assert state(top) == {
         entry.path: (
@@ -766,7 +766,7 @@ def all_is_well(top: Path) -> None:
 
 
 def nothing_is_torn(top: Path, before: State) -> None:
-    """Under every name lies what was there or what is asked for; whatever else is there has a temporary name."""
+    """Under every name lies what was there or what is requested; whatever else is there has a temporary name."""
     for path, found in state(top).items():
         asked = {entry.path: entry.content for entry in wanted(top)}
         if path in asked:
@@ -803,10 +803,10 @@ def test_a_killed_run_is_made_known(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert str(top / "etc/two") in run(*wanted(top)).changed_paths
 
 
-def test_refused_at_every_step(prepare: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejected_at_every_step(prepare: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk, or any other error of the system, at any step: everything as it was, or, at the very end, all of it."""
     taken = steps(tmp_path / "undisturbed", prepare, monkeypatch)
-    refusals = 0
+    rejections = 0
     for number in range(len(taken)):
         top = tmp_path / str(number)
         top.mkdir(mode=0o755)
@@ -822,7 +822,7 @@ def test_refused_at_every_step(prepare: Callable[[Path], None], tmp_path: Path, 
             try:
                 run(*wanted(top), validate=validators(top))
             except FilesError as error:
-                refusals += 1
+                rejections += 1
                 assert ": No space left on device; " in str(error)
                 assert str(error).endswith(("nothing was changed.", "everything is as it was before."))
                 after = state(top)
@@ -832,7 +832,7 @@ def test_refused_at_every_step(prepare: Callable[[Path], None], tmp_path: Path, 
                 assert set(after) <= set(before)
         run(*wanted(top))
         all_is_well(top)
-    assert refusals > 50
+    assert rejections > 50
 
 
 def test_order_of_the_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -887,7 +887,7 @@ def test_what_cannot_be_replaced_leaves_everything_as_it_was(place: Path, flag: 
     chattr(f"+{flag}", place / "etc/two")
     try:
         before = state(place)
-        assert refusal(*wanted(place)) == (f"{place}/etc/two cannot be laid: Operation not permitted; everything is as it was before.")
+        assert rejection(*wanted(place)) == (f"{place}/etc/two cannot be written: Operation not permitted; everything is as it was before.")
         assert state(place) == before
     finally:
         chattr(f"-{flag}", place / "etc/two")
@@ -899,7 +899,7 @@ def test_what_cannot_be_mended_leaves_everything_as_it_was(place: Path) -> None:
     chattr("+i", place / "etc/four")
     try:
         before = state(place)
-        assert refusal(*wanted(place)) == (f"{place}/etc/four cannot be laid: Operation not permitted; everything is as it was before.")
+        assert rejection(*wanted(place)) == (f"{place}/etc/four cannot be written: Operation not permitted; everything is as it was before.")
         assert state(place) == before
     finally:
         chattr("-i", place / "etc/four")
@@ -934,7 +934,7 @@ def test_a_rename_that_fails_midway(place: Path, number: int, monkeypatch: pytes
             run(*wanted(place))
         finally:
             chattr("-i", victim)
-    assert str(caught.value).startswith(f"{place}/etc/{names[number]} cannot be laid: Operation not permitted; ")
+    assert str(caught.value).startswith(f"{place}/etc/{names[number]} cannot be written: Operation not permitted; ")
     after = state(place)
     if names[number] == "two":  # its second name is immutable too
         (second_name,) = set(after) - set(before)
@@ -953,7 +953,9 @@ def test_a_directory_that_vanishes_midway(place: Path, monkeypatch: pytest.Monke
     (place / "a").write_text("old\n")
     before = state(place)
     before_rename(2, lambda: subprocess.run(["rm", "-r", str(place / "gone")], check=True), monkeypatch)
-    assert refusal(file(place / "a"), file(place / "gone/b")) == (f"{place}/gone/b cannot be laid: No such file or directory; everything is as it was before.")
+    assert rejection(file(place / "a"), file(place / "gone/b")) == (
+        f"{place}/gone/b cannot be written: No such file or directory; everything is as it was before."
+    )
     assert state(place) == {path: found for path, found in before.items() if "gone" not in path}
 
 
@@ -966,7 +968,7 @@ def test_what_cannot_be_put_back_is_told(place: Path, monkeypatch: pytest.Monkey
         (place / "d/b").mkdir()
 
     before_rename(3, meddle, monkeypatch)
-    assert refusal(*entries) == (f"{place}/d/b cannot be laid: Is a directory; {place}/d could not be put back (Directory not empty).")
+    assert rejection(*entries) == (f"{place}/d/b cannot be written: Is a directory; {place}/d could not be put back (Directory not empty).")
     assert sorted(path.name for path in (place / "d").iterdir()) == ["b", "stranger"]
 
 
@@ -1024,7 +1026,7 @@ def test_a_file_that_is_swapped_for_a_link_leads_nowhere(place: Path, content: s
         run(file(path))
         assert not path.is_symlink()
     else:
-        assert "Too many levels of symbolic links" in refusal(file(path))
+        assert "Too many levels of symbolic links" in rejection(file(path))
         assert path.is_symlink()
     assert (victim.stat().st_mode, victim.stat().st_nlink, victim.read_text()) == before
 

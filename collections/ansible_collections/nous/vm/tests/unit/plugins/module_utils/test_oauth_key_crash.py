@@ -1,7 +1,7 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What _oauth_key leaves behind when runs race or are refused: one key, whole, for its owner only.
+"""What _oauth_key leaves behind when runs race or are rejected: one key, whole, for its owner only.
 
 That a run is killed is tested for real in the repository's tests/key.
 """
@@ -173,7 +173,7 @@ def published(directory: Path) -> list[str]:
 
 
 def all_is_well(directory: Path, case: Case) -> None:
-    """One key, whole, no leftovers, modes as asked, and nothing left to do."""
+    """One key, whole, no leftovers, modes as requested, and nothing left to do."""
     path = Path(spec(directory).path)
     assert sorted(each.name for each in path.parent.iterdir()) == ["signing.pem"]
     assert sorted(each.name for each in path.parents[1].iterdir()) == ["jwks.json", "keys"]
@@ -185,7 +185,7 @@ def all_is_well(directory: Path, case: Case) -> None:
     assert case.run(directory) == []
 
 
-def test_refused_at_every_step(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejected_at_every_step(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk, or any other error of the system, at any step: one sentence, and never half a key."""
     taken = steps(tmp_path / "undisturbed", case, monkeypatch)
     for number, (name, _arguments) in enumerate(taken):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What _oauth_key makes, what it accepts and what it refuses."""
+"""What _oauth_key makes, what it accepts and what it rejects."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ class TestCheckMode:
         assert outcome.before == outcome.after
         assert "cannot be proven before python3-cryptography is installed" in outcome.warnings[0]
 
-    def test_a_key_is_refused_here_too(self, spec: KeySpec, key: Path) -> None:
+    def test_a_key_is_rejected_here_too(self, spec: KeySpec, key: Path) -> None:
         key.write_bytes(b"")
         with pytest.raises(KeyProblem, match="holds no key in PEM"):
             ensure_key(spec, True)
@@ -248,9 +248,9 @@ class TestCheckMode:
 
 
 class TestExistingKey:
-    """What is not to be trusted is refused in one sentence, and stays as it is."""
+    """What is not to be trusted is rejected in one sentence, and stays as it is."""
 
-    def refused(self, spec: KeySpec, sentence: str) -> None:
+    def rejected(self, spec: KeySpec, sentence: str) -> None:
         top = Path(spec.path).parents[2]
         before = tree(top)
         for check_mode in (True, False):
@@ -263,29 +263,29 @@ class TestExistingKey:
 
     def test_no_pem(self, spec: KeySpec, key: Path) -> None:
         key.write_bytes(b"\x00\xff" * 100)
-        self.refused(spec, "signing.pem holds no key in PEM; restore it from a backup, or move it away")
+        self.rejected(spec, "signing.pem holds no key in PEM; restore it from a backup, or move it away")
 
     def test_cut_short(self, spec: KeySpec, key: Path) -> None:
         key.write_bytes(key.read_bytes()[:60])
-        self.refused(spec, "signing.pem holds a key that is corrupt")
+        self.rejected(spec, "signing.pem holds a key that is corrupt")
 
     def test_one_bit_flipped(self, spec: KeySpec, key: Path) -> None:
         key.write_bytes(key.read_bytes().replace(b"K2Vw", b"K2V4"))
-        self.refused(spec, "signing.pem holds a key that is corrupt")
+        self.rejected(spec, "signing.pem holds a key that is corrupt")
 
     def test_encrypted(self, spec: KeySpec, key: Path) -> None:
         key.write_bytes(ed25519.Ed25519PrivateKey.generate().private_bytes(PEM, PKCS8, serialization.BestAvailableEncryption(b"x" * 8)))
-        self.refused(spec, "signing.pem is encrypted")
+        self.rejected(spec, "signing.pem is encrypted")
 
     def test_not_pkcs8(self, spec: KeySpec, key: Path) -> None:
         key.write_bytes(ec.generate_private_key(ec.SECP256R1()).private_bytes(PEM, OPENSSL, PLAIN))
-        self.refused(dataclasses.replace(spec, algorithm="ES256"), 'signing.pem holds a "EC PRIVATE KEY", not PKCS#8')
+        self.rejected(dataclasses.replace(spec, algorithm="ES256"), 'signing.pem holds a "EC PRIVATE KEY", not PKCS#8')
 
     def test_encrypted_and_not_pkcs8(self, spec: KeySpec, key: Path) -> None:
         """OpenSSL's older format says in a header that it is encrypted."""
         secret = serialization.BestAvailableEncryption(b"x" * 8)
         key.write_bytes(ec.generate_private_key(ec.SECP256R1()).private_bytes(PEM, OPENSSL, secret))
-        self.refused(spec, 'signing.pem holds a "EC PRIVATE KEY", not PKCS#8')
+        self.rejected(spec, 'signing.pem holds a "EC PRIVATE KEY", not PKCS#8')
 
     @pytest.mark.parametrize(
         ("make", "found"),
@@ -300,11 +300,11 @@ class TestExistingKey:
     )
     def test_another_algorithm(self, spec: KeySpec, key: Path, make: Callable[[], Any], found: str) -> None:
         key.write_bytes(make().private_bytes(PEM, PKCS8, PLAIN))
-        self.refused(spec, f"signing.pem holds a key for {found}, but EdDSA was asked for")
+        self.rejected(spec, f"signing.pem holds a key for {found}, but EdDSA was requested")
 
     def test_a_short_rsa_key_is_none_for_rs256(self, spec: KeySpec, key: Path) -> None:
         key.write_bytes(rsa.generate_private_key(65537, 1024).private_bytes(PEM, PKCS8, PLAIN))
-        self.refused(dataclasses.replace(spec, algorithm="RS256"), "holds a key for RSA with 1024 bits")
+        self.rejected(dataclasses.replace(spec, algorithm="RS256"), "holds a key for RSA with 1024 bits")
 
     def test_a_longer_rsa_key_than_asked_for_is_kept(self, spec: KeySpec, key: Path) -> None:
         pem = rsa.generate_private_key(65537, 3072).private_bytes(PEM, PKCS8, PLAIN)
@@ -334,38 +334,38 @@ class TestExistingKey:
 
         kind.register(Torn)
         monkeypatch.setattr(serialization, "load_pem_private_key", lambda _data, password: Torn())
-        self.refused(dataclasses.replace(spec, algorithm=algorithm), "cannot be parsed, or does not sign")
+        self.rejected(dataclasses.replace(spec, algorithm=algorithm), "cannot be parsed, or does not sign")
 
     def test_symbolic_link(self, spec: KeySpec, key: Path, tmp_path: Path) -> None:
         key.rename(tmp_path / "elsewhere.pem")
         key.symlink_to(tmp_path / "elsewhere.pem")
-        self.refused(spec, "signing.pem is a symbolic link, not a plain file")
+        self.rejected(spec, "signing.pem is a symbolic link, not a plain file")
 
     def test_symbolic_link_that_points_nowhere(self, spec: KeySpec, key: Path) -> None:
         key.unlink()
         key.symlink_to("nowhere")
-        self.refused(spec, "signing.pem is a symbolic link, not a plain file")
+        self.rejected(spec, "signing.pem is a symbolic link, not a plain file")
 
     def test_hard_link(self, spec: KeySpec, key: Path, tmp_path: Path) -> None:
         (tmp_path / "elsewhere.pem").hardlink_to(key)
-        self.refused(spec, "signing.pem has 2 hard links")
+        self.rejected(spec, "signing.pem has 2 hard links")
 
     def test_fifo(self, spec: KeySpec, key: Path) -> None:
         key.unlink()
         os.mkfifo(key)
-        self.refused(spec, "signing.pem is a FIFO")
+        self.rejected(spec, "signing.pem is a FIFO")
 
     def test_directory(self, spec: KeySpec, key: Path) -> None:
         key.unlink()
         key.mkdir()
-        self.refused(spec, "signing.pem is a directory")
+        self.rejected(spec, "signing.pem is a directory")
 
     def test_socket(self, spec: KeySpec, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         key.unlink()
         monkeypatch.chdir(key.parent)
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(key.name)
-        self.refused(spec, "signing.pem is a socket")
+        self.rejected(spec, "signing.pem is a socket")
 
 
 class TestPermissions:
@@ -377,7 +377,7 @@ class TestPermissions:
         assert outcome.actions == ["set_permissions"]
         assert mode(key) == 0o600
         assert (key.read_bytes(), key.stat().st_mtime_ns) == (pem, time_made)
-        assert ["was open to more than was asked for" in each for each in outcome.warnings] == [True] * open_
+        assert ["was open to more than was requested" in each for each in outcome.warnings] == [True] * open_
         assert ensure_key(spec, False).actions == []
 
     def test_what_is_asked_for_is_no_reason_to_warn(self, spec: KeySpec, key: Path) -> None:
@@ -418,7 +418,7 @@ class TestPermissions:
 
 
 class TestDirectories:
-    def refused(self, spec: KeySpec, sentence: str) -> None:
+    def rejected(self, spec: KeySpec, sentence: str) -> None:
         for check_mode in (True, False):
             with pytest.raises(KeyProblem, match=sentence):
                 ensure_key(spec, check_mode)
@@ -429,7 +429,7 @@ class TestDirectories:
     def test_others_can_write(self, spec: KeySpec, key: Path, others: int, level: int) -> None:
         key.unlink()
         key.parents[level].chmod(0o755 | others)
-        self.refused(spec, f"{key.parents[level]} has mode 07.., so that others could swap the key; .*chmod go-w")
+        self.rejected(spec, f"{key.parents[level]} has mode 07.., so that others could swap the key; .*chmod go-w")
 
     def test_sticky_is_no_such(self, spec: KeySpec, key: Path) -> None:
         key.parent.chmod(0o1777)
@@ -448,7 +448,7 @@ class TestDirectories:
     def test_somebody_else_s_directory(self, spec: KeySpec, key: Path) -> None:
         key.unlink()
         os.chown(key.parent, 4242, 4242)
-        self.refused(spec, "belongs to 4242, who could swap the key")
+        self.rejected(spec, "belongs to 4242, who could swap the key")
         assert ensure_key(dataclasses.replace(spec, owner="4242"), False).actions == ["create_key"]
 
     @as_root
@@ -456,7 +456,7 @@ class TestDirectories:
         key.unlink()
         key.parent.chmod(0o400)
         os.chown(key.parent, 4242, 4242)
-        self.refused(spec, "belongs to 4242, who could swap the key")
+        self.rejected(spec, "belongs to 4242, who could swap the key")
 
     def test_a_directory_that_appears_meanwhile_is_judged(self, spec: KeySpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """Somebody lays a link there between our look and our mkdir."""
@@ -490,11 +490,11 @@ class TestDirectories:
     def test_symbolic_link_on_the_way(self, spec: KeySpec, tmp_path: Path) -> None:
         (tmp_path / "real").mkdir()
         (tmp_path / "etc").symlink_to(tmp_path / "real")
-        self.refused(spec, f"etc is a symbolic link; name the file by its real path, below {tmp_path}/real")
+        self.rejected(spec, f"etc is a symbolic link; name the file by its real path, below {tmp_path}/real")
 
     def test_file_on_the_way(self, spec: KeySpec, tmp_path: Path) -> None:
         (tmp_path / "etc").touch()
-        self.refused(spec, "etc is not a directory")
+        self.rejected(spec, "etc is not a directory")
 
     @pytest.mark.parametrize("path", ["signing.pem", "/etc/../signing.pem", "/etc//signing.pem", "//signing.pem", "/etc/"])
     def test_path_with_a_detour(self, spec: KeySpec, path: str) -> None:

@@ -107,7 +107,7 @@ def test_only_the_algorithm_asked_for_is_taken(key: PrivateKey, algorithm: str) 
 @examples
 @given(keys, st.data())
 def test_a_flipped_bit_is_found_or_is_the_same_key(key: PrivateKey, data: st.DataObject) -> None:
-    """Whatever bit of the file flips: the key is refused, or it is a whole key whose halves are a pair."""
+    """Whatever bit of the file flips: the key is rejected, or it is a whole key whose halves are a pair."""
     content = bytearray(pem(key))
     at = data.draw(st.integers(0, len(content) - 1))
     content[at] ^= 1 << data.draw(st.integers(0, 7))
@@ -119,7 +119,7 @@ def test_a_flipped_bit_is_found_or_is_the_same_key(key: PrivateKey, data: st.Dat
     assert info.kid == theirs(bytes(content), info.alg).thumbprint()
 
 
-def test_a_key_that_claims_an_algorithm_with_longer_keys_is_refused() -> None:
+def test_a_key_that_claims_an_algorithm_with_longer_keys_is_rejected() -> None:
     """One flipped bit makes Ed25519 X448."""
     content = pem(ed25519.Ed25519PrivateKey.generate())
     assert b"MC4CAQAwBQYDK2Vw" in content

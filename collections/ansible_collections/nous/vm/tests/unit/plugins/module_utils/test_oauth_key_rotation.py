@@ -211,7 +211,7 @@ class TestPublish:
         assert outcome.warnings == [
             (
                 f"{made.jwks} ({' '.join(outcome.before['jwks'][name] for name in ('owner', 'group', 'mode'))}) could be "
-                f"written to by more than was asked for: look whether each of its keys is yours: {made.signs()}."
+                f"written to by more than was requested: look whether each of its keys is yours: {made.signs()}."
             )
         ]
 
@@ -275,7 +275,7 @@ class TestPublish:
         assert list((tmp_path / "open").iterdir()) == []
 
     @as_root
-    def test_one_that_somebody_else_laid_there(self, made: Set, tmp_path: Path) -> None:
+    def test_one_that_somebody_else_put_there(self, made: Set, tmp_path: Path) -> None:
         (tmp_path / "sticky").mkdir()
         (tmp_path / "sticky").chmod(0o1777)
         theirs = tmp_path / "sticky/jwks.json"
@@ -303,7 +303,7 @@ class TestPublish:
             ('{"keys": [{"kid": "a", "k": "x"}]}', "publishes the private half of a key"),
         ],
     )
-    def test_what_is_no_set_is_refused_and_stays(self, made: Set, content: str, sentence: str) -> None:
+    def test_what_is_no_set_is_rejected_and_stays(self, made: Set, content: str, sentence: str) -> None:
         made.jwks.write_bytes(content.encode("latin-1"))
         before = made.tree()
         for check in (True, False):
@@ -314,7 +314,7 @@ class TestPublish:
                 assert str(problem.value).endswith(".")
         assert made.tree() == before
 
-    def test_a_link_is_refused_and_stays(self, made: Set, tmp_path: Path) -> None:
+    def test_a_link_is_rejected_and_stays(self, made: Set, tmp_path: Path) -> None:
         made.jwks.rename(tmp_path / "elsewhere.json")
         made.jwks.symlink_to(tmp_path / "elsewhere.json")
         with pytest.raises(KeyProblem, match=r"jwks\.json is a symbolic link, not a plain file"):
@@ -497,7 +497,7 @@ class TestRotation:
 
     def test_to_another_algorithm(self, old: Set) -> None:
         first = old.signs()
-        with pytest.raises(KeyProblem, match="ask for what is there, rotate to what is asked for"):
+        with pytest.raises(KeyProblem, match="request what is there, rotate to what is requested"):
             old.run(algorithm="ES256")
         outcome = old.begin(algorithm="ES256")
         assert outcome.key is not None
@@ -506,13 +506,13 @@ class TestRotation:
         old.finish(algorithm="ES256")
         assert old.run(algorithm="ES256").actions == []
 
-    def test_a_next_key_for_another_algorithm_is_refused(self, interrupted: Set) -> None:
+    def test_a_next_key_for_another_algorithm_is_rejected(self, interrupted: Set) -> None:
         before = interrupted.tree()
-        with pytest.raises(KeyProblem, match=r"signing.pem.next holds a key for EdDSA, but RS256 was asked for"):
+        with pytest.raises(KeyProblem, match=r"signing.pem.next holds a key for EdDSA, but RS256 was requested"):
             interrupted.begin(algorithm="RS256")
         assert interrupted.tree() == before
 
-    def test_a_next_key_that_is_corrupt_is_refused(self, interrupted: Set) -> None:
+    def test_a_next_key_that_is_corrupt_is_rejected(self, interrupted: Set) -> None:
         interrupted.next.write_bytes(b"")
         before = interrupted.tree()
         for rotation in ("keep", "begin", "finish"):
@@ -520,7 +520,7 @@ class TestRotation:
                 interrupted.run(rotation=rotation)
         assert interrupted.tree() == before
 
-    def test_a_key_that_is_corrupt_is_refused_here_too(self, old: Set) -> None:
+    def test_a_key_that_is_corrupt_is_rejected_here_too(self, old: Set) -> None:
         old.path.write_bytes(b"")
         before = old.tree()
         with pytest.raises(KeyProblem, match=r"signing.pem holds no key in PEM"):
@@ -615,7 +615,7 @@ class TestExamine:
         made.path.write_bytes(
             ed448.Ed448PrivateKey.generate().private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         )
-        with pytest.raises(KeyProblem, match="holds a key for Ed448, but one of EdDSA, ES256, RS256 was asked for"):
+        with pytest.raises(KeyProblem, match="holds a key for Ed448, but one of EdDSA, ES256, RS256 was requested"):
             examine_key(made.spec.path, None, 365)
 
 

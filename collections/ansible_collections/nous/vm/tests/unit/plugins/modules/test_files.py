@@ -48,7 +48,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return said
 
 
-def test_laid_once(run: Run, tmp_path: Path) -> None:
+def test_written_once(run: Run, tmp_path: Path) -> None:
     entries = [
         {"path": f"{tmp_path}/d", "state": "directory"},
         {"path": f"{tmp_path}/d/a", "content": "text\n", "mode": "0640"},
@@ -161,13 +161,13 @@ def test_modules_get_byte_code(monkeypatch: pytest.MonkeyPatch, run: Run, tmp_pa
         ),
     ],
 )
-def test_refused(run: Run, entry: dict[str, Any], sentence: str) -> None:
+def test_rejected(run: Run, entry: dict[str, Any], sentence: str) -> None:
     rc, result, _text = run(entry)
     assert (rc, result["failed"]) == (1, True)
     assert result["msg"].startswith(sentence)
 
 
-def test_a_validator_that_makes_no_sense_is_refused(run: Run, tmp_path: Path) -> None:
+def test_a_validator_that_makes_no_sense_is_rejected(run: Run, tmp_path: Path) -> None:
     rc, result, _text = run({"path": f"{tmp_path}/a", "content": ""}, validate=[{"argv": ["true", "{/etc/x}"]}])
     assert (rc, result["msg"]) == (
         1, f"validate names {{/etc/x}}, which is no file of the set; allowed are {{{tmp_path}/a}}.",
@@ -252,9 +252,9 @@ def test_no_secret_is_shown_by_a_playbook(tmp_path: Path) -> None:
         "validate": [{"argv": ["sh", "-c", 'cat "$1"; exit "$2"', "sh", f"{{{path}}}", "{{ item }}"]}],
     }
     tasks = [
-        {"nous.vm.files": module, "vars": {"item": "0"}, "register": "laid"},
+        {"nous.vm.files": module, "vars": {"item": "0"}, "register": "written"},
         {"nous.vm.files": module, "vars": {"item": "1"}},
-        {"ansible.builtin.debug": {"var": "laid"}},
+        {"ansible.builtin.debug": {"var": "written"}},
         {"ansible.builtin.file": {"path": path, "state": "absent"}},
         {"nous.vm.files": module, "vars": {"item": "1"}},
     ]
@@ -288,7 +288,7 @@ def test_no_secret_is_shown_by_a_playbook(tmp_path: Path) -> None:
     said = done.stdout + done.stderr + (tmp_path / "log").read_text(encoding="utf-8")
     assert done.returncode == 2, said
     assert "was given a secret" in said
-    assert "the secret that is asked for" in said
+    assert "the requested secret" in said
     assert "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" in said
     assert "ok=4" in said
     assert [part for part in PARTS if part in said] == []

@@ -173,13 +173,13 @@ def test_nothing_private_is_printed(run: Run, info: Info, published: dict[str, s
             assert [at for at in range(24, len(secret) - 8) if secret[at : at + 8] in text] == []
 
 
-def test_refused(run: Run, tmp_path: Path) -> None:
+def test_rejected(run: Run, tmp_path: Path) -> None:
     run()
     rc, result, _text = run(algorithm="ES256")
     assert (rc, result["failed"]) == (1, True)
     assert result["msg"] == (
-        f"{tmp_path}/keys/signing.pem holds a key for EdDSA, but ES256 was asked for; "
-        "ask for what is there, rotate to what is asked for, or move the key away to have a new one made."
+        f"{tmp_path}/keys/signing.pem holds a key for EdDSA, but ES256 was requested; "
+        "request what is there, rotate to what is requested, or move the key away to have a new one made."
     )
 
 
@@ -277,7 +277,7 @@ class TestInfo:
         assert info(path)["rotation_due"] is True
         assert info(path, rotate_after_days=10**6)["rotation_due"] is False
 
-    def test_refused(self, run: Run, info: Info, tmp_path: Path) -> None:
+    def test_rejected(self, run: Run, info: Info, tmp_path: Path) -> None:
         run()
         path = tmp_path / "keys/signing.pem"
         path.write_text("", encoding="ascii")
