@@ -30,7 +30,7 @@ REDIRECT_URI = "http://localhost:3030/callback"  # nobody listens: the code is r
 TIMEOUT = httpx.Timeout(10, read=60)
 
 
-class Refused(Exception):
+class Rejected(Exception):
     """The flow ended early; `seen` is what was seen until then."""
 
     def __init__(self, reason: str, seen: dict[str, Any]) -> None:
@@ -88,12 +88,12 @@ class Browser:
         async with self.client() as browser:
             answer = await browser.get(authorization_url)
         if not answer.is_redirect:
-            raise Refused(f"/authorize answered {answer.status_code}, not a redirect", self.seen)
+            raise Rejected(f"/authorize answered {answer.status_code}, not a redirect", self.seen)
         self.location.update(parse_qs(urlsplit(answer.headers["location"]).query))
 
     async def come_back(self) -> tuple[str, str | None]:
         if "code" not in self.location:
-            raise Refused(f"/authorize gave no code: {self.location.get('error')}", self.seen)
+            raise Rejected(f"/authorize gave no code: {self.location.get('error')}", self.seen)
         return self.location["code"][0], self.location.get("state", [None])[0]
 
 
@@ -116,7 +116,7 @@ async def call(
     """Call TOOL of the server at URL once, through all of OAuth.
 
     The request that a person's browser makes (/authorize) comes from BROWSER_SOURCE, all others from SOURCE_ADDRESS.
-    Raises Refused at the first answer that stops the flow.
+    Raises Rejected at the first answer that stops the flow.
     """
     seen: dict[str, Any] = {"requests": []}
 
@@ -138,7 +138,7 @@ async def call(
             "www_authenticate": answer.headers.get("www-authenticate"),
         }
         if answer.status_code != 401 or "resource_metadata=" not in answer.headers.get("www-authenticate", ""):
-            raise Refused(f"an unauthenticated request was answered {answer.status_code}, not 401 with metadata", seen)
+            raise Rejected(f"an unauthenticated request was answered {answer.status_code}, not 401 with metadata", seen)
         async with (
             client(source_address, oauth) as http,
             streamable_http_client(url, http_client=http) as (read, write, _),
@@ -150,12 +150,12 @@ async def call(
             result = await session.call_tool(tool, arguments)
     except Exception as error:
         cause = first_cause(error)
-        if isinstance(cause, Refused):
+        if isinstance(cause, Rejected):
             raise cause from None
-        raise Refused(f"{type(cause).__name__}: {cause}", seen) from error
+        raise Rejected(f"{type(cause).__name__}: {cause}", seen) from error
     text = "".join(getattr(part, "text", "") for part in result.content)
     if result.isError:
-        raise Refused(f"{tool} failed: {text}", seen)
+        raise Rejected(f"{tool} failed: {text}", seen)
     seen["result"] = result.structuredContent or text
     return seen
 
@@ -189,9 +189,9 @@ def main() -> None:
                 verify=verify,
             )
         )
-    except Refused as refused:
-        print(json.dumps(refused.seen, indent=2))
-        sys.exit(f"mcp_client: {refused}")
+    except Rejected as rejected:
+        print(json.dumps(rejected.seen, indent=2))
+        sys.exit(f"mcp_client: {rejected}")
     print(json.dumps(seen, indent=2))
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is rendered, and what is refused to be. Every case is a host of the same inventory, because a run costs more than a host."""
+"""What is rendered, and what is rejected. Every case is a host of the same inventory, because a run costs more than a host."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def rendered(work: Path, name: str = NAME) -> str:
     return (work / "user-data" / f"{name}.yml").read_text(encoding="utf-8")
 
 
-def refusals(said: str) -> dict[str, str]:
-    """Return why each host was refused."""
-    return {found[1]: found[2] for found in re.finditer(r"^fatal: \[(\S+)\]: FAILED! => (.*)$", said, re.MULTILINE)}
+def rejections(text: str) -> dict[str, str]:
+    """Return why each host was rejected."""
+    return {found[1]: found[2] for found in re.finditer(r"^fatal: \[(\S+)\]: FAILED! => (.*)$", text, re.MULTILINE)}
 
 
 def test_rendered_twice_it_is_the_same(inventory: dict[str, Any], tmp_path: Path) -> None:
@@ -50,8 +50,8 @@ def test_what_is_rendered(inventory: dict[str, Any], tmp_path: Path) -> None:
         "git": {"nous_vm_collection": f"git+https://github.com/rmednitzer/nous.vm,{COMMIT}", "nous_vm_collection_sha256": ""},
         "galaxy": {"nous_vm_collection": "nous.vm:==1.0.0", "nous_vm_collection_sha256": ""},
     }
-    said = play("cloud_init", {name: inventory | variables for name, variables in hosts.items()}, tmp_path)
-    assert refusals(said) == {}
+    printed = play("cloud_init", {name: inventory | variables for name, variables in hosts.items()}, tmp_path)
+    assert rejections(printed) == {}
 
     found = yaml.safe_load(rendered(tmp_path, "own"))
     assert found["ssh_authorized_keys"] == own["ssh_authorized_keys"]
@@ -73,11 +73,11 @@ def test_what_is_rendered(inventory: dict[str, Any], tmp_path: Path) -> None:
 @pytest.fixture
 def vaulted(tmp_path: Path) -> dict[str, Any]:
     (tmp_path / "password").write_text("correct horse", encoding="utf-8")
-    said = sh("ansible-vault", "encrypt_string", "--vault-password-file", tmp_path / "password", "battery staple")
-    return {"__ansible_vault": re.sub(r"(?s)^.*(\$ANSIBLE_VAULT)", r"\1", said).replace(" ", "")}
+    printed = sh("ansible-vault", "encrypt_string", "--vault-password-file", tmp_path / "password", "battery staple")
+    return {"__ansible_vault": re.sub(r"(?s)^.*(\$ANSIBLE_VAULT)", r"\1", printed).replace(" ", "")}
 
 
-def test_a_secret_is_refused(inventory: dict[str, Any], tmp_path: Path, vaulted: dict[str, Any]) -> None:
+def test_a_secret_is_rejected(inventory: dict[str, Any], tmp_path: Path, vaulted: dict[str, Any]) -> None:
     cases: dict[str, tuple[str, dict[str, Any]]] = {
         "no-log": ("nous_service_secrets.NOUS_ANTHROPIC_API_KEY", {"nous_service_secrets": {"NOUS_ANTHROPIC_API_KEY": "very-secret"}}),
         "key": ("nous_service_settings.NOUS_SCENARIO", {"nous_service_settings": {"NOUS_SCENARIO": KEY}}),
@@ -87,17 +87,17 @@ def test_a_secret_is_refused(inventory: dict[str, Any], tmp_path: Path, vaulted:
         "vault": ("caddy_gateway_acme_email", {"caddy_gateway_acme_email": vaulted}),
     }
     hosts = {name: inventory | variables for name, (_option, variables) in cases.items()}
-    said = play("cloud_init", hosts, tmp_path, "--vault-password-file", str(tmp_path / "password"))
-    refused = refusals(said)
+    printed = play("cloud_init", hosts, tmp_path, "--vault-password-file", str(tmp_path / "password"))
+    rejected = rejections(printed)
     for name, (option, _variables) in cases.items():
-        assert f"{option} of {name} is secret, and user-data can be read by" in refused[name]
-        assert "nous_vm_leave_out" in refused[name]
-        assert "nous_vm_secrets_command" in refused[name]
-    assert "very-secret" not in said
+        assert f"{option} of {name} is secret, and user-data can be read by" in rejected[name]
+        assert "nous_vm_leave_out" in rejected[name]
+        assert "nous_vm_secrets_command" in rejected[name]
+    assert "very-secret" not in printed
     assert not (tmp_path / "user-data").exists()
 
 
-def test_what_cannot_work_is_refused(inventory: dict[str, Any], tmp_path: Path) -> None:
+def test_what_cannot_work_is_rejected(inventory: dict[str, Any], tmp_path: Path) -> None:
     cases: dict[str, tuple[str, dict[str, Any]]] = {
         "branch": ('is \\"git+https://example.org/x,main\\"; allowed is one exact version', {"nous_vm_collection": "git+https://example.org/x,main"}),
         "nothing": ('nous_vm_collection is \\"\\"; allowed is one exact version', {"nous_vm_collection": ""}),
@@ -108,7 +108,7 @@ def test_what_cannot_work_is_refused(inventory: dict[str, Any], tmp_path: Path) 
         "spec": ("value of nous_service_source must be one of: git, archive, index, got: floppy", {"nous_service_source": "floppy"}),
         "type": ("nous_vm_cloud_config", {"nous_vm_cloud_config": "users"}),
     }
-    refused = refusals(play("cloud_init", {name: inventory | variables for name, (_sentence, variables) in cases.items()}, tmp_path))
+    rejected = rejections(play("cloud_init", {name: inventory | variables for name, (_sentence, variables) in cases.items()}, tmp_path))
     for name, (sentence, _variables) in cases.items():
-        assert sentence in refused[name]
+        assert sentence in rejected[name]
     assert not (tmp_path / "user-data").exists()

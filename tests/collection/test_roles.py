@@ -49,7 +49,7 @@ class TestRole:
 
 @pytest.mark.parametrize(("release", "word"), [("noble", "yes"), ("trixie", "strict")])
 def test_units_say_what_the_host_s_systemd_knows(release: str, word: str, tmp_path: Path) -> None:
-    """The verification of systemd 255 (Ubuntu 24.04) takes a word that came later for a mistake, and no changed unit would be laid down."""
+    """The verification of systemd 255 (Ubuntu 24.04) takes a word that came later for a mistake, and no changed unit would be installed."""
     lookup = f"{{{{ lookup('ansible.builtin.template', '{COLLECTION}/roles/nous_service/templates/sandbox.j2') }}}}"
     given = {
         **load(COLLECTION / "roles/nous_service/defaults/main.yml"),

@@ -24,16 +24,16 @@ def wait(condition: Any, what: str, patience: float = PATIENCE) -> Any:
 
 def sh(*argv: str | Path, check: bool = True, **options: Any) -> str:
     done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, stdin=subprocess.DEVNULL, **options)
-    said = str(done.stdout)
-    assert not check or done.returncode == 0, f"{argv}: {said[-6000:]}"
-    return said.strip()
+    printed = str(done.stdout)
+    assert not check or done.returncode == 0, f"{argv}: {printed[-6000:]}"
+    return printed.strip()
 
 
 def play(playbook: str, hosts: dict[str, dict[str, Any]], work: Path, *arguments: str) -> str:
-    """Run a playbook on hosts as an operator would, whether it works or not; return what it said, each sentence in one line."""
+    """Run a playbook on hosts as an operator would, whether it works or not; return what it printed, each sentence in one line."""
     path = work / "inventory.json"
     path.write_text(json.dumps({"nous": {"hosts": hosts}}), encoding="utf-8")
-    own = {"ANSIBLE_CONFIG": REPOSITORY / "ansible.cfg", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "PWD": work}
+    own = {"ANSIBLE_CONFIG": REPOSITORY / "ansible.cfg", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
     return sh(
         "ansible-playbook",
         REPOSITORY / f"playbooks/{playbook}.yml",

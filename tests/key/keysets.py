@@ -145,8 +145,8 @@ def traced(keys: KeySet, case: Case, *options: str) -> tuple[int, list[str]]:
         command = [STRACE, "--output", output.name, "--attach", str(pid), *options]
         strace = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert strace.stderr is not None
-        said = strace.stderr.readline()
-        assert "attached" in said, said
+        printed = strace.stderr.readline()
+        assert "attached" in printed, printed
         os.kill(pid, signal.SIGCONT)
         status = os.waitpid(pid, 0)[1]
         strace.stderr.read()

@@ -196,14 +196,14 @@ class TestUnfit:
         reader, writer = os.pipe()
         run = keys.run
 
-        def said(rotation: str) -> list[str]:
+        def attempt(rotation: str) -> list[str]:
             try:
                 return run(rotation)
             except KeyProblem as problem:
                 os.write(writer, str(problem).encode())
                 return []
 
-        keys.run = said  # type: ignore[method-assign, assignment]
+        keys.run = attempt  # type: ignore[method-assign, assignment]
         name = fault.partition(":")[0]
         status, _lines = traced(keys, case, f"--trace={name}", f"--inject={fault}")
         keys.run = run  # type: ignore[method-assign]

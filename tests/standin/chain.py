@@ -42,7 +42,7 @@ def walk(paths: Iterable[Path], head: str = GENESIS) -> list[dict[str, Any]]:
         for number, line in enumerate(lines, 1):
             try:
                 record = json.loads(line)
-                said = record.pop("entry_hash")
+                own_hash = record.pop("entry_hash")
             except (ValueError, KeyError, AttributeError) as error:
                 raise Broken(f"{path}:{number}: not a chained record") from error
             text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -50,10 +50,10 @@ def walk(paths: Iterable[Path], head: str = GENESIS) -> list[dict[str, Any]]:
                 raise Broken(f"{path}:{number}: torn")
             if record.get("prev_hash") != head:
                 raise Broken(f"{path}:{number}: does not link to the record before")
-            if hashlib.sha256(text.encode()).hexdigest() != said:
+            if hashlib.sha256(text.encode()).hexdigest() != own_hash:
                 raise Broken(f"{path}:{number}: changed since it was written")
-            head = said
-            records.append({**record, "entry_hash": said})
+            head = own_hash
+            records.append({**record, "entry_hash": own_hash})
     return records
 
 

@@ -49,7 +49,7 @@ class Host:
 
 
 class Run:
-    """What a playbook said, changed and cost."""
+    """What a playbook printed, changed and cost."""
 
     def __init__(self, done: subprocess.CompletedProcess[str], executions: dict[str, list[str]]) -> None:
         self.rc = done.returncode

@@ -50,25 +50,44 @@ def test_check_mode_finds_nothing_to_do(host: Host) -> None:
     assert (run.rc, run.changed) == (0, 0), run
 
 
-def test_all_is_as_promised(host: Host) -> None:
+def test_all_is_in_its_expected_state(host: Host) -> None:
     run = play("playbooks/verify.yml", LOCAL)
     assert run.rc == 0, run
 
 
-def test_verify_fails_and_says_what_does_not_hold(host: Host) -> None:
+def test_verify_fails_with_the_rows_that_failed(host: Host) -> None:
     host.run("chattr", "-a", "/var/log/nous/audit.jsonl")
     try:
         run = play("playbooks/verify.yml", LOCAL)
     finally:
         host.run("chattr", "+a", "/var/log/nous/audit.jsonl")
     assert run.rc != 0
-    assert "nous.localhost is not as promised: audit.jsonl append-only (nous)." in run.text
+    assert "nous.localhost is not in its expected state: audit: audit.jsonl append-only (nous): " in run.text
 
 
-def test_the_check_program_needs_no_ansible(host: Host) -> None:
-    found = json.loads(host.run("nous-vm-check", "--json"))
-    assert found["ok"], found
-    assert {row["part"] for row in found["rows"]} == {"audit_logrotate", "caddy_gateway", "nous_service", "oauth_key"}
+def test_the_health_check_needs_no_ansible(host: Host) -> None:
+    found = json.loads(host.run("nous-vm", "check", "--json"))
+    assert found["healthy"], found
+    assert {row["part"] for row in found["rows"]} == {"audit", "deploy", "gateway", "key"}
+
+
+def test_status_is_one_screen(host: Host) -> None:
+    lines = host.run("nous-vm", "status").splitlines()
+    assert len(lines) <= 24
+    labels = [line.split("  ")[0].strip() for line in lines]
+    assert labels[:9] == ["nous", "release", "health", "gateway", "denied", "audit", "key", "backups", "traffic"]
+    found = json.loads(host.run("nous-vm", "status", "--json"))
+    assert found["healthy"], found
+    assert found["lines"]["nous"] == "https://nous.localhost"
+    assert found["lines"]["traffic"] == "flows"
+
+
+def test_the_commands_start_from_byte_code(host: Host) -> None:
+    """Not even the first start after an installation compiles a module, and units that cannot write never have to."""
+    host.run("nous-vm", "--help")
+    modules = host.run("find", "/usr/local/lib/nous-vm", "-name", "*.py", "-printf", "%P\\n").split()
+    compiled = host.run("find", "/usr/local/lib/nous-vm", "-name", "*.pyc").split()
+    assert 0 < len(modules) == len(compiled)
 
 
 def client(*arguments: str) -> dict[str, Any]:
@@ -90,7 +109,7 @@ def test_a_boot_brings_all_back(host: Host) -> None:
     before = client("note", '{"text": "before the boot"}')["result"]
     subprocess.run(["docker", "restart", host.name], check=True, capture_output=True)
     host.wait()
-    host.run("timeout", "60", "sh", "-c", "until nous-vm-check > /dev/null; do :; done")
+    host.run("timeout", "60", "sh", "-c", "until nous-vm check > /dev/null; do :; done")
     after = client("note", '{"text": "after the boot"}')["result"]
     assert after["prev_hash"] == before["entry_hash"]
 

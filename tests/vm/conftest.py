@@ -32,7 +32,7 @@ class Nous:
 
     def __init__(self, machine: Machine, inventory: dict[str, Any]) -> None:
         self.machine, self.inventory = machine, inventory
-        self.said: list[str] = []  # entry_hash of every audit record that a client was told of and that was flushed
+        self.output: list[str] = []  # entry_hash of every audit record that a client was told of and that was flushed
 
     def play(self, playbook: str, *arguments: str, **variables: Any) -> str:
         options = " ".join(self.machine.options)
@@ -71,8 +71,8 @@ class Nous:
         self.ready(since)
 
     def ready(self, since: int) -> None:
-        said = self.machine.wait_on_console(rf"nous     https://{NAME}|nous-vm-first-boot: .* \(attempt .*|Kernel panic.*", since)
-        assert said[0].startswith("nous  "), said[0]
+        output = self.machine.wait_on_console(rf"nous     https://{NAME}|nous-vm-first-boot: .* \(attempt .*|Kernel panic.*", since)
+        assert output[0].startswith("nous  "), output[0]
 
 
 @pytest.fixture(scope="session")
@@ -101,8 +101,8 @@ def nous() -> Iterator[Nous]:
             "mounts": [["LABEL=cidata", "/srv", "iso9660", "ro,nofail"]],
         },
     }
-    said = play("cloud_init", {NAME: inventory}, WORK)
-    assert " failed=0 " in said, said
+    output = play("cloud_init", {NAME: inventory}, WORK)
+    assert " failed=0 " in output, output
     shutil.copyfile(WORK / "user-data" / f"{NAME}.yml", WORK / "seed/user-data")
     (WORK / "seed/meta-data").write_text(f"instance-id: {NAME}\n", encoding="utf-8")
     sh("genisoimage", "-quiet", "-output", WORK / "seed.iso", "-volid", "cidata", "-rational-rock", WORK / "seed")

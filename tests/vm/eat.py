@@ -20,8 +20,8 @@ if child == 0:
             if os.fork() == 0:
                 signal.pause()
         except BlockingIOError:
-            print(f"refused after {count} of {limit}", flush=True)
+            print(f"denied after {count} of {limit}", flush=True)
             os.killpg(0, signal.SIGKILL)
     os.killpg(0, signal.SIGKILL)
 _child, status = os.waitpid(child, 0)
-print(f"ended by signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "not refused")
+print(f"ended by signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "not denied")

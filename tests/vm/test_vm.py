@@ -30,24 +30,24 @@ print(json.dumps([[record["entry_hash"] for record in chain.walk(chain.files(log
 
 def tell(nous: Nous) -> None:
     """Have something done that is never to be lost again: told to a client, and flushed to the disk."""
-    number = str(len(nous.said))
-    nous.said.append(nous.call(text=number, call_id=number)["result"]["entry_hash"])
+    number = str(len(nous.output))
+    nous.output.append(nous.call(text=number, call_id=number)["result"]["entry_hash"])
     nous.machine.ssh("sync")
 
 
-def assert_as_promised(nous: Nous) -> None:
+def assert_expected_state(nous: Nous) -> None:
     """It serves, nothing that was told and flushed is lost, the flags are right, and the host's own check agrees."""
     tell(nous)
     nous.put(REPOSITORY / "tests/standin/chain.py")
     records, calls = json.loads(nous.machine.ssh(f"PYTHONPATH=/run/test python3 -B -c {shlex.quote(FOUND)}"))
-    assert [said for said in nous.said if records.count(said) != 1] == []
-    assert [number for number in range(len(nous.said)) if calls.count(str(number)) != 1] == []
+    assert [output for output in nous.told if records.count(output) != 1] == []
+    assert [number for number in range(len(nous.output)) if calls.count(str(number)) != 1] == []
     flags = nous.machine.ssh(f"lsattr -d {LOG}*").splitlines()
     assert [line for line in flags if ("a" if line.endswith(LOG) else "i") not in line.split()[0]] == []
-    unfinished = re.compile("partial|journal|kept|activation")
+    unfinished = re.compile("partial|journal|kept|deployment")
     names = nous.machine.ssh(f"find {LOGS} {ROOT} -maxdepth 2 -printf '%f\\n'").split()
     assert [name for name in names if unfinished.search(name)] == []
-    nous.machine.ssh("nous-vm-check")
+    nous.machine.ssh("nous-vm check")
 
 
 def test_from_power_on_to_the_first_answer(nous: Nous) -> None:
@@ -69,12 +69,12 @@ def test_from_power_on_to_the_first_answer(nous: Nous) -> None:
     print(f"\n{timeline.table(found)}")
     (WORK / "timeline.svg").write_text(timeline.picture(found), encoding="utf-8")
     assert machine.ssh("cloud-init status --wait --long | grep -E '^(status|errors):'") == "status: done\nerrors: []"
-    assert_as_promised(nous)
+    assert_expected_state(nous)
 
 
 def test_the_first_remote_run_changes_nothing(nous: Nous) -> None:
-    said = nous.play("site")
-    assert re.search(r"changed=0 .*failed=0 ", said), said[-6000:]
+    output = nous.play("site")
+    assert re.search(r"changed=0 .*failed=0 ", output), output[-6000:]
 
 
 def test_a_reboot(nous: Nous) -> None:
@@ -83,30 +83,30 @@ def test_a_reboot(nous: Nous) -> None:
     nous.machine.ssh("systemctl reboot", check=False)
     nous.machine.master.unlink(missing_ok=True)
     nous.ready(since)
-    assert_as_promised(nous)
+    assert_expected_state(nous)
 
 
 def test_a_rotation(nous: Nous) -> None:
     nous.machine.ssh(f"systemctl start {ROTATION}")
     assert nous.machine.ssh(f"ls {LOG}.*") == f"{LOG}.1"
-    assert_as_promised(nous)
+    assert_expected_state(nous)
 
 
 def test_verify(nous: Nous) -> None:
-    said = nous.play("verify")
-    assert " failed=0 " in said, said[-6000:]
+    output = nous.play("verify")
+    assert " failed=0 " in output, output[-6000:]
 
 
-@pytest.mark.parametrize(("what", "expected"), [("memory", "ended by signal 9"), ("tasks", r"refused after \d+ of \d+\nended by signal 9")])
+@pytest.mark.parametrize(("what", "expected"), [("memory", "ended by signal 9"), ("tasks", r"denied after \d+ of \d+\nended by signal 9")])
 def test_a_limit_is_enforced(nous: Nous, what: str, expected: str) -> None:
     """Something in the server's own control group takes more and more, on a kernel that has the say over all of them."""
     nous.put(REPOSITORY / "tests/vm/eat.py")
-    said = nous.machine.ssh(f"python3 -B /run/test/eat.py nous.service {what}")
-    assert re.fullmatch(expected, said), said
+    output = nous.machine.ssh(f"python3 -B /run/test/eat.py nous.service {what}")
+    assert re.fullmatch(expected, output), output
     if what == "memory":
         kernel = nous.machine.ssh("journalctl --quiet --dmesg --output=cat --case-sensitive=no --grep='out of memory: Killed process'")
         assert {line.split(":")[0] for line in kernel.splitlines()} == {"Memory cgroup out of memory"}, "the whole host ran out of memory"
-    assert_as_promised(nous)
+    assert_expected_state(nous)
 
 
 # What is cut: how it is begun on the VM, and what is there, for the first time, when the power goes.
@@ -116,7 +116,7 @@ ROTATIONS = {
     "archives are shifted": f"set -- {LOG}.*; [ $# -gt {{archives}} ]",
 }
 KEYS_MADE = {"the key is written": f"set -- {KEYS}/.*.tmp; [ -e $1 ]", "the key has its name": f"[ -e {KEYS}/signing.pem.next ]"}
-ACTIVATIONS = {"it is written down": f"[ -e {ROOT}/activation.json ]", "a release is on trial": f"grep -q trial {ROOT}/activation.json"}
+DEPLOYMENTS = {"it is written down": f"[ -e {ROOT}/deployment.json ]", "a candidate runs": f"grep -q candidate {ROOT}/deployment.json"}
 
 
 @pytest.mark.parametrize("moment", ROTATIONS.values(), ids=ROTATIONS)
@@ -125,9 +125,9 @@ def test_power_cut_in_a_rotation(nous: Nous, moment: str) -> None:
     # Cut short, it cannot end well; that it was begun is what cut_when looks for.
     nous.cut_when(moment.format(archives=archives), lambda: nous.machine.ssh(f"systemctl start {ROTATION}", check=False))
     nous.boot()
-    assert_as_promised(nous)
+    assert_expected_state(nous)
     nous.machine.ssh(f"systemctl start {ROTATION}")
-    assert_as_promised(nous)
+    assert_expected_state(nous)
 
 
 @pytest.mark.parametrize("moment", KEYS_MADE.values(), ids=KEYS_MADE)
@@ -135,20 +135,20 @@ def test_power_cut_in_the_creation_of_a_key(nous: Nous, moment: str) -> None:
     often = {"oauth_key_minimum_interval_days": 0}
     nous.cut_when(moment, lambda: nous.play("rotate_key", **often))
     nous.boot()
-    assert_as_promised(nous)
-    said = nous.play("rotate_key", **often)
-    assert " failed=0 " in said, said[-6000:]
+    assert_expected_state(nous)
+    output = nous.play("rotate_key", **often)
+    assert " failed=0 " in output, output[-6000:]
     assert "tmp" not in nous.machine.ssh(f"ls -A {KEYS}")
-    assert_as_promised(nous)
+    assert_expected_state(nous)
 
 
-@pytest.mark.parametrize(("moment", "ref"), [*zip(ACTIVATIONS.values(), ["v1.0.1", "v1.0.0"], strict=True)], ids=ACTIVATIONS)
-def test_power_cut_in_an_activation(nous: Nous, moment: str, ref: str) -> None:
+@pytest.mark.parametrize(("moment", "ref"), [*zip(DEPLOYMENTS.values(), ["v1.0.1", "v1.0.0"], strict=True)], ids=DEPLOYMENTS)
+def test_power_cut_in_a_deployment(nous: Nous, moment: str, ref: str) -> None:
     wanted = {"nous_service_git_ref": ref}
     nous.cut_when(moment, lambda: nous.play("site", **wanted))
     nous.boot()
-    assert_as_promised(nous)
-    said = nous.play("site", **wanted)
-    assert " failed=0 " in said, said[-6000:]
+    assert_expected_state(nous)
+    output = nous.play("site", **wanted)
+    assert " failed=0 " in output, output[-6000:]
     assert nous.machine.ssh(f"readlink {ROOT}/current").startswith(f"releases/git-{ref}-")
-    assert_as_promised(nous)
+    assert_expected_state(nous)

@@ -11,13 +11,13 @@ WIDTH, ROW, LEFT = 720, 24, 260
 PARTS = [
     ("Ansible in an environment of its own", r"== (package lists|packages|environment for Ansible)"),
     ("the collection", r"== collection "),
-    ("refuse what cannot work", r"== nous.vm.site"),
+    ("preflight", r"== nous.vm.site"),
     ("packages of the distribution", r"TASK \[Install them"),
     ("uv, signing key, audit log", r"TASK \[nous.vm.python_runtime : Make a virtual environment"),
-    ("the server's release", r"TASK \[nous.vm.nous_service : Lay down the program that builds"),
-    ("the server's units, its first start", r"TASK \[nous.vm.nous_service : Lay down environment"),
-    ("the gateway", r"TASK \[nous.vm.caddy_gateway : Install or uninstall the gateway"),
-    ("the check of all", r"TASK \[Lay down what says at every boot"),
+    ("the server's release", r"TASK \[nous.vm.nous_service : Install the command that builds"),
+    ("the server's units, its first start", r"TASK \[nous.vm.nous_service : Write configuration, units"),
+    ("the gateway", r"TASK \[nous.vm.caddy_gateway : Write configuration"),
+    ("the check of all", r"TASK \[Install what checks at every boot"),
 ]
 
 
@@ -33,7 +33,7 @@ def parts(journal: str, kernel: float, network: float, ready: float, answered: f
     begins = [("firmware, kernel", 0.0), ("systemd, cloud-init, network", kernel), ("cloud-init", network + kernel)]
     for name, pattern in PARTS:
         since = begins[-1][1]
-        begins.append((name, next(at for at, said in lines if at >= since and re.match(pattern, said))))
+        begins.append((name, next(at for at, printed in lines if at >= since and re.match(pattern, printed))))
     begins.append(("first answer to a client outside", ready + kernel))
     ends = [*(at for _name, at in begins[1:]), answered]
     return [Part(name, begin, end) for (name, begin), end in zip(begins, ends, strict=True)]

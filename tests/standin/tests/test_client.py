@@ -1,7 +1,7 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The test client before the stand-in: where it connects to, where from, what it makes of a refusal."""
+"""The test client before the stand-in: where it connects to, where from, what it makes of a rejection."""
 
 from __future__ import annotations
 
@@ -118,5 +118,5 @@ def test_answer_that_is_no_401_stops_it(make_server: MakeServer) -> None:
 
 
 def test_tool_that_fails_is_a_failure(server: Server) -> None:
-    with pytest.raises(mcp_client.Refused, match="Unknown tool"):
+    with pytest.raises(mcp_client.Rejected, match="Unknown tool"):
         server.call("abacus")

@@ -196,7 +196,7 @@ class _Run:
             name.sweep(leftovers)
 
     def judge(self, name: Name) -> Permissions:
-        """Refuse what is no plain file, or may be somebody else's."""
+        """Reject what is no plain file, or may be somebody else's."""
         status = os.stat(name.name, dir_fd=name.directory, follow_symlinks=False)
         leftovers = self.leftovers.values() if self.check_mode else ()
         name.judge(status, sum(os.path.samestat(other, status) for other in leftovers))
@@ -249,7 +249,7 @@ class _Run:
         return name.create(jwk.generate_pem(self.spec.algorithm, self.spec.size), self.permissions)
 
     def prove(self, name: Name, algorithm: str | None) -> KeyInfo | None:
-        """Refuse a private key that is not to be trusted, whoever made it; mend its owner and mode."""
+        """Reject a private key that is not to be trusted, whoever made it; mend its owner and mode."""
         found = self.judge(name)
         info = None
         if jwk.CRYPTOGRAPHY_ERROR is None:

@@ -97,7 +97,7 @@ def _unfinished(status: os.stat_result) -> bool:
 
 
 def _judge_directory(directory: str, status: os.stat_result, trusted: set[int]) -> None:
-    """Refuse a directory in which somebody who is not trusted could swap what lies in it."""
+    """Reject a directory in which somebody who is not trusted could swap what lies in it."""
     if stat.S_ISLNK(status.st_mode):
         raise KeyProblem(f"{directory} is a symbolic link; name the file by its real path, below {os.path.realpath(directory)}.")
     if not stat.S_ISDIR(status.st_mode):
@@ -307,7 +307,7 @@ class Name:
             os.close(file)
 
     def judge(self, status: os.stat_result, links: int = 0) -> None:
-        """Refuse what is not a plain file with one name. links: names of the file that are known to go away."""
+        """Reject what is not a plain file with one name. links: names of the file that are known to go away."""
         kinds = {
             stat.S_IFLNK: "a symbolic link",
             stat.S_IFIFO: "a FIFO",

@@ -132,7 +132,7 @@ options:
     choices:
       keep: Never publish, activate or retire another key than the one at O(path).
       begin: >-
-        Take away old keys whose time is over. Then, if the key is at least O(minimum_interval_days) old or an earlier
+        Retire old keys whose time is over. Then, if the key is at least O(minimum_interval_days) old or an earlier
         V(begin) was interrupted, make the next key, publish it beside the one that signs, and only then let it take
         O(path). The key before it stays published; its private half is gone.
       finish: >-

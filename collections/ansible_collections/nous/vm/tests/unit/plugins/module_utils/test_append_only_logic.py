@@ -145,11 +145,11 @@ class TestRealFlags:
         ensure(directory(place), [log(place)], False)
         descriptor = os.open(log(place).path, flags)
         try:
-            said = rejection(place, log(place, mode=0o600), check=check)
+            printed = rejection(place, log(place, mode=0o600), check=check)
         finally:
             os.close(descriptor)
-        assert "is append-only with root:root 0660 instead of root:root 0600" in said
-        assert f"(pid {os.getpid()}): stop that first" in said
+        assert "is append-only with root:root 0660 instead of root:root 0600" in printed
+        assert f"(pid {os.getpid()}): stop that first" in printed
         assert os.stat(log(place).path).st_mode & 0o7777 == 0o660
         assert "a" in attributes(log(place).path)
 
@@ -272,10 +272,10 @@ class TestTheFileSystemIsProbed:
         if there:
             (ramfs / "logs").mkdir()
             Path(log(ramfs).path).touch()
-        said = rejection(ramfs, log(ramfs), check=check)
-        assert said.startswith(f"{ramfs}/logs would lie on ramfs (at {ramfs}")
-        assert "files cannot be made append-only (setting it: Inappropriate ioctl for device)" in said
-        assert "for example ext4 or xfs" in said
+        printed = rejection(ramfs, log(ramfs), check=check)
+        assert printed.startswith(f"{ramfs}/logs would lie on ramfs (at {ramfs}")
+        assert "files cannot be made append-only (setting it: Inappropriate ioctl for device)" in printed
+        assert "for example ext4 or xfs" in printed
         assert (ramfs / "logs").exists() == there
 
     def test_one_that_takes_the_flag_and_does_not_mean_it(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -564,12 +564,12 @@ def test_a_validator_runs_in_a_plain_surrounding(place: Path, monkeypatch: pytes
         stdin = os.dup(0)
         os.dup2(reader, 0)
         try:
-            said = rejection(file(place / "a"), validate=[look])
+            printed = rejection(file(place / "a"), validate=[look])
         finally:
             os.dup2(stdin, 0)
             os.close(stdin)
     chroot = shutil.which("chroot", path="/usr/local/sbin:/usr/sbin:/sbin")
-    assert said.endswith(f"changed: / | /dev/null | {groups[0]} {groups[1]} | {chroot}")
+    assert printed.endswith(f"changed: / | /dev/null | {groups[0]} {groups[1]} | {chroot}")
     monkeypatch.delenv("PATH")
     run(file(place / "a"), validate=[Validator(("chroot", "/", "test", "-s", f"{{{place}/a}}"))])
 
@@ -599,10 +599,10 @@ def test_a_validator_that_the_host_does_not_have(place: Path, validator: tuple[s
     """On a bare host in check mode its absence is no failure."""
     argv = tuple(word.replace("PATH", f"{place}/a") for word in validator)
     gone = Validator(argv, "nobody-yet" if "user" in missing else None)
-    said = f'"{gone}" cannot validate the set, because this host does not have {missing}'
-    assert rejection(file(place / "a"), validate=[gone]) == f"{said}; nothing was changed."
+    printed = f'"{gone}" cannot validate the set, because this host does not have {missing}'
+    assert rejection(file(place / "a"), validate=[gone]) == f"{printed}; nothing was changed."
     assert state(place) == {}
-    assert run(file(place / "a"), validate=[gone], check=True).warnings == [f"{said} yet."]
+    assert run(file(place / "a"), validate=[gone], check=True).warnings == [f"{printed} yet."]
     assert "rejects" in rejection(file(place / "a"), validate=[gone, script("false", place / "a")], check=True)
 
 

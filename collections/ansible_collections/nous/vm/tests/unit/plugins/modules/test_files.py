@@ -42,10 +42,10 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the module hands to the host's log."""
-    said: list[str] = []
+    output: list[str] = []
     monkeypatch.setattr(basic, "has_journal", False)
-    monkeypatch.setattr(basic.syslog, "syslog", lambda *arguments: said.append(str(arguments[-1])))
-    return said
+    monkeypatch.setattr(basic.syslog, "syslog", lambda *arguments: output.append(str(arguments[-1])))
+    return output
 
 
 def test_written_once(run: Run, tmp_path: Path) -> None:
@@ -285,10 +285,10 @@ def test_no_secret_is_shown_by_a_playbook(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    said = done.stdout + done.stderr + (tmp_path / "log").read_text(encoding="utf-8")
-    assert done.returncode == 2, said
-    assert "was given a secret" in said
-    assert "the requested secret" in said
-    assert "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" in said
-    assert "ok=4" in said
-    assert [part for part in PARTS if part in said] == []
+    output = done.stdout + done.stderr + (tmp_path / "log").read_text(encoding="utf-8")
+    assert done.returncode == 2, output
+    assert "was given a secret" in output
+    assert "the requested secret" in output
+    assert "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" in output
+    assert "ok=4" in output
+    assert [part for part in PARTS if part in output] == []

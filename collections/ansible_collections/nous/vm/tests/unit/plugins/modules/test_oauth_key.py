@@ -241,7 +241,7 @@ class TestRotation:
 
 
 class TestInfo:
-    def test_says_what_the_module_says(self, run: Run, info: Info, published: dict[str, str], tmp_path: Path) -> None:
+    def test_returns_what_the_module_returns(self, run: Run, info: Info, published: dict[str, str], tmp_path: Path) -> None:
         _rc, made, _text = run(**published)
         path, jwks = tmp_path / "keys/signing.pem", tmp_path / "jwks.json"
         before = [(each.stat(), each.read_bytes()) for each in (path, jwks)]

@@ -108,7 +108,7 @@ def test_a_trail_that_cannot_be_written_ends_nothing(tmp_path: Path, journal: li
 
 
 def test_the_trail_is_made_append_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By what the kernel is asked for; that it then refuses to let go of a line is for a host to show."""
+    """By what the kernel is asked for; that it then lets go of no line is for a host to show."""
     asked: list[int] = []
     monkeypatch.setattr(inodes, "change", lambda _descriptor, on: asked.append(on))
     events.record("deployed")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an operator can get wrong is refused in one sentence, before anything on the host is changed."""
+"""What an operator can get wrong is rejected in one sentence, before anything on the host is changed."""
 
 from __future__ import annotations
 
@@ -70,23 +70,23 @@ def prepared(host: Host) -> Host:
     return host
 
 
-def said(text: str) -> str:
+def one_line(text: str) -> str:
     """Return a run's output without its line breaks."""
     return re.sub(r"\s+", " ", text)
 
 
 @pytest.mark.parametrize(("variables", "sentence"), CASES.values(), ids=CASES.keys())
-def test_it_is_refused_in_one_sentence_and_nothing_is_changed(prepared: Host, variables: dict[str, Any], sentence: str) -> None:
+def test_it_is_rejected_in_one_sentence_and_nothing_is_changed(prepared: Host, variables: dict[str, Any], sentence: str) -> None:
     files, invocations = prepared.files(), prepared.invocations()
     run = play("playbooks/site.yml", "inventories/local", **variables)
     assert run.rc != 0
-    assert re.search(sentence, said(run.text)), run
+    assert re.search(sentence, one_line(run.text)), run
     assert "canary" not in run.text
     assert prepared.files() == files
     assert prepared.invocations() == invocations
 
 
-def test_a_missing_hostname_is_refused(tmp_path: Path, bare: Host) -> None:
+def test_a_missing_hostname_is_rejected(tmp_path: Path, bare: Host) -> None:
     files = bare.files()
     run = play("playbooks/site.yml", inventory(tmp_path, bare, caddy_gateway_operator_cidrs='["203.0.113.7/32"]'))
     assert run.rc != 0
@@ -94,7 +94,7 @@ def test_a_missing_hostname_is_refused(tmp_path: Path, bare: Host) -> None:
     assert bare.files() == files
 
 
-def test_an_unknown_platform_is_refused_by_name(tmp_path: Path, bare: Host) -> None:
+def test_an_unknown_platform_is_rejected_by_name(tmp_path: Path, bare: Host) -> None:
     bare.run("sed", "-i", "s/trixie/bookworm/g; s/13/12/g", "/usr/lib/os-release")
     bare.run("sh", "-c", "echo 12.11 > /etc/debian_version")
     files = bare.files()
@@ -103,7 +103,7 @@ def test_an_unknown_platform_is_refused_by_name(tmp_path: Path, bare: Host) -> N
         inventory(tmp_path, bare, caddy_gateway_operator_cidrs='["203.0.113.7/32"]', caddy_gateway_hostname="nous.example.org"),
     )
     assert run.rc != 0
-    assert re.search(r"runs on Ubuntu 24.04 .* and Debian 13 \(trixie\), not on Debian 12[.0-9]* \(bookworm\)", said(run.text)), run
+    assert re.search(r"runs on Ubuntu 24.04 .* and Debian 13 \(trixie\), not on Debian 12[.0-9]* \(bookworm\)", one_line(run.text)), run
     assert bare.files() == files
 
 
