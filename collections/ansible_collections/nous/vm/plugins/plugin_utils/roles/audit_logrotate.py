@@ -1,0 +1,78 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules of the role audit_logrotate."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ..kinds import NAME, absolute_path, account_name, calendar_event, choice, integer, octal_mode, packages, unit_name
+from ..role import Host, Questions, Role, Values, calendar_fault
+from ..rules import Fault, Flag, List, Rule, Text, shown
+
+# A log named like another's archive would be rotated away as one.
+FILE = Text(pattern=NAME, accept=lambda text: not re.fullmatch(".*[.][0-9]+([.]gz)?", text), allowed="a file name", example="audit.jsonl")
+FILES = "file names without a path or a final number"
+NAME_OF_ROTATION = "lower-case letters, digits and hyphens after a letter, without -recover or -resume at the end"
+
+OPTIONS: dict[str, Rule] = {
+    "audit_logrotate_state": choice("present", "absent"),
+    "audit_logrotate_name": Text(
+        pattern="[a-z][a-z0-9-]{0,63}", accept=lambda text: not text.endswith(("-recover", "-resume")), allowed=NAME_OF_ROTATION, example="nous"
+    ),
+    "audit_logrotate_directory": absolute_path("/var/log/nous"),
+    "audit_logrotate_files": List(element=FILE, least=1, unique=True, allowed=f"a list of at least one of {FILES}, none twice", example="[audit.jsonl]"),
+    "audit_logrotate_anchors": List(element=FILE, unique=True, allowed=f"a list of {FILES}, none twice", example="[audit-anchors.jsonl]"),
+    "audit_logrotate_units": List(
+        element=unit_name("service", "scope", "slice"), allowed="a list of full names of services, scopes or slices", example="[nous.service]"
+    ),
+    "audit_logrotate_owner": account_name("root", root=True),
+    "audit_logrotate_group": account_name("nous", root=True),
+    "audit_logrotate_mode": octal_mode("0660"),
+    "audit_logrotate_keep": integer(1, 36525, 90, "a number of archives"),
+    "audit_logrotate_schedule": calendar_event(),
+    "audit_logrotate_compress": Flag(),
+    "audit_logrotate_packages": packages("logrotate"),
+    "audit_logrotate_manage_packages": Flag(),
+}
+
+
+def rotated_or_kept(values: Values) -> Iterator[Fault]:
+    both = [name for name in values["audit_logrotate_files"] if name in values["audit_logrotate_anchors"]]
+    if both:
+        given = f"has {' and '.join(map(shown, both))}, which audit_logrotate_anchors has too"
+        yield Fault("audit_logrotate_files", given, "a file name in one of the two", "[audit.jsonl]")
+
+
+def paths(values: Values) -> list[str]:
+    """Return the logs and the anchors."""
+    return [f"{values['audit_logrotate_directory']}/{name}" for name in values["audit_logrotate_files"] + values["audit_logrotate_anchors"]]
+
+
+def questions(values: Values) -> Questions:
+    name = values["audit_logrotate_name"]
+    return {
+        "calendars": [values["audit_logrotate_schedule"]],
+        "groups": [values["audit_logrotate_group"]],
+        "accounts": [values["audit_logrotate_owner"]],
+        "units": [f"audit-logrotate-{name}.timer", f"audit-logrotate-{name}-recover.service"],
+        "flags": paths(values),
+        "paths": [values["audit_logrotate_directory"]],
+    }
+
+
+def judge(values: Values, host: Host) -> Iterator[Fault]:
+    yield from calendar_fault("audit_logrotate_schedule", values, host)
+
+
+def lacks(values: Values, host: Host) -> Iterator[Fault]:
+    if values["audit_logrotate_group"] not in host["groups"]:
+        yield Fault(values["audit_logrotate_group"], "is absent", "")
+    for path in paths(values):
+        if not host["flags"].get(path):
+            yield Fault(path, "is not append-only", "")
+
+
+ROLE = Role("audit_logrotate", OPTIONS, together=(rotated_or_kept,), questions=questions, judge=judge, lacks=lacks)

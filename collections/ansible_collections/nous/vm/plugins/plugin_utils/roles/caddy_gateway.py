@@ -1,0 +1,121 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules of the role caddy_gateway."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+from collections.abc import Iterator
+
+from ..kinds import LABEL, NAME, PORT, absolute_path, choice, cidrs, hostname, optional, packages, required, text_line
+from ..role import Host, Questions, Role, Values
+from ..rules import Fault, Flag, List, Rule, Text, shown
+
+WIDEST = {4: 8, 6: 16}  # shortest prefix that a list has unless it is named as meant
+SOCKET = f"unix/(/{NAME})+"
+TCP = rf"([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\]):{PORT}"
+PATH = "/[.]?[A-Za-z0-9_~-][A-Za-z0-9._~-]*"
+LISTENS = ("0.0.0.0:80", "0.0.0.0:443")
+NOT_PUBLIC = ("/", "/token", "/register")
+
+OPTIONS: dict[str, Rule] = {
+    "caddy_gateway_state": choice("present", "absent"),
+    "caddy_gateway_snippet": dataclasses.replace(optional(absolute_path("/etc/caddy/conf.d/nous.caddy")), path=False),
+    "caddy_gateway_sandbox_shared": Flag(),
+    "caddy_gateway_hostname": required(hostname()),
+    "caddy_gateway_operator_cidrs": required(cidrs(least=1)),
+    "caddy_gateway_anthropic_cidrs": cidrs(),
+    "caddy_gateway_wide_cidrs": cidrs(),
+    "caddy_gateway_public_paths": List(
+        element=Text(pattern=f"({PATH})+", accept=lambda text: text not in NOT_PUBLIC, allowed="a path"),
+        allowed="a list of absolute paths of letters, digits, hyphens, underscores, tildes and dots, without a pattern, a query, a detour or a final slash,"
+        f" and without {' and '.join(NOT_PUBLIC)}",
+        example="[/.well-known/oauth-protected-resource/mcp]",
+    ),
+    "caddy_gateway_upstream": text_line(
+        "an address and a port, or unix/ and the absolute path of a socket", "127.0.0.1:8088 or unix//run/nous/http.sock", f"{TCP}|{SOCKET}"
+    ),
+    "caddy_gateway_tls": choice("acme", "internal", "files"),
+    "caddy_gateway_tls_certificate": optional(absolute_path("/etc/ssl/nous/fullchain.pem")),
+    "caddy_gateway_tls_key": optional(absolute_path("/etc/ssl/nous/key.pem")),
+    "caddy_gateway_acme_email": text_line("nothing, or an address of mail", "operator@example.org", "([A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+)?"),
+    "caddy_gateway_acme_ca": text_line(
+        "nothing, or an https URL", "https://ca.example.org/acme/acme/directory", rf"(https://({LABEL}[.])*{LABEL}(:{PORT})?(/[A-Za-z0-9._~/-]*)?)?"
+    ),
+    "caddy_gateway_packages": packages("caddy"),
+    "caddy_gateway_manage_packages": Flag(),
+}
+
+# Anthropic's page "IP addresses", 2026-07.
+INBOUND = "is where Anthropic is called, not where it calls from, which is 160.79.104.0/21"
+PHASED_OUT = "was phased out by Anthropic, so that it may be somebody else's now; take it off"
+POINTLESS = {"160.79.104.0/23": INBOUND, "2607:6bc0::/48": INBOUND} | dict.fromkeys(
+    ("34.162.46.92/32", "34.162.102.82/32", "34.162.136.91/32", "34.162.142.92/32", "34.162.183.95/32"), PHASED_OUT
+)
+
+
+def not_half_the_world(values: Values, variable: str) -> Iterator[Fault]:
+    networks = [ipaddress.ip_network(each) for each in values[variable] if each not in values["caddy_gateway_wide_cidrs"]]
+    if wide := [str(each) for each in networks if each.prefixlen < WIDEST[each.version]]:
+        allowed = "a list of networks of IPv4 from /8 and of IPv6 from /16, and wider ones that caddy_gateway_wide_cidrs names too"
+        yield Fault(variable, f"has {' and '.join(map(shown, wide))}", allowed, "[203.0.113.0/24]")
+
+
+def operators_are_few(values: Values) -> Iterator[Fault]:
+    yield from not_half_the_world(values, "caddy_gateway_operator_cidrs")
+
+
+def vendor_is_narrow(values: Values) -> Iterator[Fault]:
+    yield from not_half_the_world(values, "caddy_gateway_anthropic_cidrs")
+
+
+def certificate_is_named(values: Values) -> Iterator[Fault]:
+    for variable in ("caddy_gateway_tls_certificate", "caddy_gateway_tls_key"):
+        if values["caddy_gateway_tls"] == "files" and not values[variable]:
+            yield Fault(variable, "is empty, and caddy_gateway_tls is files", "the absolute path of a file on the host", OPTIONS[variable].example)
+
+
+def config(values: Values) -> str:
+    """Return the file that the role writes its site to."""
+    return str(values["caddy_gateway_snippet"] or "/etc/caddy/Caddyfile")
+
+
+def derive(values: Values) -> dict[str, object]:
+    listed = values["caddy_gateway_anthropic_cidrs"] + values["caddy_gateway_operator_cidrs"]
+    return {"cidrs": listed, "config": config(values), "warnings": [f"{each} is listed, but it {POINTLESS[each]}." for each in listed if each in POINTLESS]}
+
+
+def questions(values: Values) -> Questions:
+    return {
+        "ports": [{"address": address, "unit": "caddy.service"} for address in LISTENS],
+        "groups": ["caddy"],
+        "units": ["caddy.service"],
+        "paths": [config(values), "/etc/caddy", "/etc/sysctl.d", "/etc/sysctl.d/60-caddy-gateway.conf", "/var/lib/nous-vm"],
+    }
+
+
+def judge(_values: Values, host: Host) -> Iterator[Fault]:
+    for address in LISTENS:
+        if holder := host["ports"].get(address, ""):
+            given = f"{address.rpartition(':')[2]} is held by {holder} on this host, and the gateway needs it"
+            yield Fault("Port", given, "a free one: stop and disable what holds it", "systemctl disable --now nginx.service")
+
+
+def lacks(_values: Values, host: Host) -> Iterator[Fault]:
+    if "caddy" not in host["groups"]:
+        yield Fault("caddy", "is absent", "")
+    if host["units"]["caddy.service"].get("ActiveState") != "active":
+        yield Fault("caddy.service", "is not active", "")
+
+
+ROLE = Role(
+    "caddy_gateway",
+    OPTIONS,
+    together=(operators_are_few, vendor_is_narrow, certificate_is_named),
+    questions=questions,
+    judge=judge,
+    derive=derive,
+    lacks=lacks,
+)

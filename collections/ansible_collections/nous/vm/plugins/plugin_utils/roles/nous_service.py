@@ -1,0 +1,253 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules of the role nous_service."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..kinds import (
+    NAME,
+    absolute_path,
+    account_name,
+    calendar_event,
+    choice,
+    https_url,
+    integer,
+    loopback,
+    packages,
+    real,
+    required,
+    seconds,
+    text_line,
+)
+from ..role import Host, Questions, Role, Values, calendar_fault
+from ..rules import LINE, Dict, Fault, Flag, List, Rule, Text, Wrong, shown
+from .python_runtime import environment, version_fault
+
+OLDEST_PYTHON = "3.12"
+YEAR = 31536000  # seconds
+PASSWORD = re.compile("https?://[^/ ]*@|://[^/@ ]*:[^/@ ]*@")
+ARCHIVE = "the path of a .tar.gz or .whl file on the controller"
+COMMIT = "[0-9a-f]{40}"
+
+
+class ControllerPath(Text):
+    """A path on the controller, which is made absolute once, from the folder that the operator stands in."""
+
+    def convert(self, value: object) -> str:
+        text = super().convert(value)
+        try:
+            return str(Path(text).expanduser().absolute()) if text else ""
+        except (OSError, RuntimeError) as error:  # the folder is gone, or there is no such user
+            raise Wrong(f"is {shown(text)}, which stands for no path here ({error})") from None
+
+
+def _secret(allowed: str, example: str) -> Text:
+    return Text(pattern=f"(?=.){LINE}", secret=True, allowed=allowed, example=example)
+
+
+SETTINGS: dict[str, Rule] = {
+    "NOUS_POLICY": choice("open", "guarded", "readonly"),
+    **{name: text_line() for name in ("NOUS_POLICY_ALLOW", "NOUS_POLICY_DENY", "NOUS_PROFILE", "NOUS_SCENARIO")},
+    "NOUS_TICK_HZ": real(0.01, 100, 1),
+    "NOUS_MAX_OUTPUT": integer(1024, 104857600, 65536),
+    "NOUS_ANTHROPIC_DAILY_CAP": integer(0, 1000000, 100),
+    "NOUS_ANTHROPIC_MODEL_DEFAULT": text_line(),
+    "NOUS_ANTHROPIC_MODEL_ADVANCED": text_line(),
+    "NOUS_OAUTH_SINGLE_CLIENT": Flag(),
+    "NOUS_OAUTH_ACCESS_TTL": seconds(60, YEAR, 3600),
+    "NOUS_OAUTH_REFRESH_TTL": seconds(300, 10 * YEAR, 2592000),
+    "NOUS_OAUTH_CODE_TTL": seconds(30, 3600, 60),
+}
+SECRETS: dict[str, Rule] = {
+    "NOUS_DB_URL": _secret("the URL of a database, on one line", "sqlite:////var/lib/nous/state.db"),
+    "NOUS_ANTHROPIC_API_KEY": _secret("a key of the Anthropic API, on one line", ""),
+}
+CREDENTIAL = Text(pattern="[A-Za-z0-9._-]+", allowed="a name of letters, digits, dots, underscores and hyphens")
+
+OPTIONS: dict[str, Rule] = {
+    "nous_service_state": choice("present", "absent"),
+    "nous_service_issuer": required(https_url("https://nous.example.org")),
+    "nous_service_source": choice("git", "archive", "index"),
+    "nous_service_git_url": text_line("a URL of a git repository", "https://github.com/rmednitzer/nous.git", r"[a-z+]+://[^\s]+|[^\s:@]+@[^\s:]+:[^\s]+"),
+    "nous_service_git_ref": text_line("a commit, a tag or a branch", "v0.1.0", "[A-Za-z0-9][A-Za-z0-9._/+-]*"),
+    "nous_service_follow": Flag(),
+    "nous_service_archive": ControllerPath(path=True, allowed=f"nothing, or {ARCHIVE}", example="dist/nous-0.1.0.tar.gz"),
+    "nous_service_requirement": text_line("nothing, or a requirement as in PEP 508", "nous==0.1.0", f"([A-Za-z0-9]{LINE})?"),
+    "nous_service_constraints": List(
+        element=text_line(pattern=f"[A-Za-z0-9]{LINE}"), allowed="a list of constraints as in PEP 508, each on one line", example='["mcp<2"]'
+    ),
+    "nous_service_python": absolute_path("/usr/bin/python3", names=2),
+    "nous_service_uv": absolute_path("/opt/uv/bin/uv", names=2),
+    "nous_service_build_environment": environment(),
+    "nous_service_build_space": integer(0, 2**30, 1024, "a number of MiB"),
+    "nous_service_user": account_name("nous"),
+    "nous_service_group": account_name("nous"),
+    "nous_service_root": absolute_path("/srv/nous/releases", names=2),
+    "nous_service_home": absolute_path("/srv/nous/data", names=2),
+    "nous_service_private_network": Flag(),
+    "nous_service_bind": loopback("127.0.0.1:8088"),
+    "nous_service_socket": Text(
+        pattern=f"/run/{NAME}/{NAME}", path=True, allowed="a file in a folder of its own below /run", example="/run/nous-proxy/mcp.sock"
+    ),
+    "nous_service_socket_group": account_name("www-data", root=True),
+    "nous_service_audit_path": absolute_path("/srv/nous/log/audit.jsonl", names=2),
+    "nous_service_settings": Dict(options=SETTINGS, allowed="a mapping of the settings in the role's README", example="{NOUS_POLICY: guarded}"),
+    "nous_service_secrets": Dict(
+        options=SECRETS, secret=True, allowed=f"a mapping of {' and '.join(SECRETS)}", example="{NOUS_DB_URL: sqlite:////var/lib/nous/state.db}"
+    ),
+    "nous_service_credentials": Dict(
+        key=CREDENTIAL,
+        value=absolute_path("/etc/nous/keys/signing.pem", names=2),
+        allowed="a mapping of names of letters, digits, dots, underscores and hyphens to absolute paths of files",
+        example="{signing-key: /etc/nous/keys/signing.pem}",
+    ),
+    "nous_service_flush_schedule": calendar_event(),
+    "nous_service_ready_timeout": seconds(1, 3600, 60),
+    "nous_service_try_again": Flag(),
+    "nous_service_migrate": List(
+        element=text_line(pattern=f"(?=.){LINE}"), allowed="a list of a command and its arguments", example="[venv/bin/python, -m, nous, migrate]"
+    ),
+    # Rolling back needs the release before the current one.
+    "nous_service_keep_releases": integer(2, 1000, 3, "a number of releases"),
+    "nous_service_packages": packages("haproxy"),
+    "nous_service_manage_packages": Flag(),
+}
+
+
+def source(values: Values) -> str:
+    """Return the source of releases with the variables that name it."""
+    return {
+        "git": "nous_service_git_url {nous_service_git_url} at nous_service_git_ref {nous_service_git_ref}",
+        "archive": "nous_service_archive {nous_service_archive}",
+        "index": "nous_service_requirement {nous_service_requirement}",
+    }[values["nous_service_source"]].format_map(values)
+
+
+def database(values: Values) -> str:
+    """Return the file that a backup copies, where the database is one; empty where it is not."""
+    url = values["nous_service_secrets"].get("NOUS_DB_URL")
+    if url is None:
+        return f"{values['nous_service_home']}/state.db"
+    found = re.match("sqlite(?:[+][a-z]+)?:///(/[^?]*)", url)
+    return found[1] if found else ""
+
+
+def source_is_there(values: Values) -> Iterator[Fault]:
+    """Yield the fault of a source that is chosen and not named, or is no file."""
+    if values["nous_service_source"] == "index" and not values["nous_service_requirement"]:
+        yield Fault("nous_service_requirement", "is empty, and nous_service_source is index", "a requirement as in PEP 508", "nous==0.1.0")
+    archive = values["nous_service_archive"] if values["nous_service_source"] == "archive" else None
+    if archive is not None and not (archive.endswith((".tar.gz", ".whl")) and os.path.isfile(archive)):
+        given = f"is {shown(archive)}, which is no such file, and nous_service_source is archive" if archive else "is empty, and nous_service_source is archive"
+        yield Fault("nous_service_archive", given, ARCHIVE, "dist/nous-0.1.0.tar.gz")
+
+
+def no_password_in_source(values: Values) -> Iterator[Fault]:
+    variable = {"git": "nous_service_git_url", "index": "nous_service_requirement"}.get(values["nous_service_source"])
+    if variable and PASSWORD.search(values[variable]):
+        given = f"is {shown(values[variable])}, with a name or password that would be in process lists, journals and the release's notes"
+        allowed = "one without, and a key for ssh, a credential helper of git or a .netrc of root's on the host"
+        yield Fault(variable, given, allowed, "ssh://git@github.com/rmednitzer/nous.git")
+
+
+def follows_a_branch(values: Values) -> Iterator[Fault]:
+    if values["nous_service_follow"] and (values["nous_service_source"] != "git" or re.fullmatch(COMMIT, values["nous_service_git_ref"])):
+        allowed = "true for nous_service_source git with a branch"
+        yield Fault("nous_service_follow", f"is true, and {source(values)} does not move", allowed, "nous_service_git_ref main")
+
+
+def key_has_a_way_out(values: Values) -> Iterator[Fault]:
+    if values["nous_service_private_network"] and "NOUS_ANTHROPIC_API_KEY" in values["nous_service_secrets"]:
+        given = "sets NOUS_ANTHROPIC_API_KEY, but nous_service_private_network is true and gives the server no way out to that API"
+        allowed = "to leave the key out, or nous_service_private_network false, which opens nous_service_bind to every local user"
+        yield Fault("nous_service_secrets", given, allowed)
+
+
+def migration_can_be_undone(values: Values) -> Iterator[Fault]:
+    if values["nous_service_migrate"] and not database(values):
+        given = f"is {shown(values['nous_service_migrate'])}, and the NOUS_DB_URL of nous_service_secrets is no SQLite file that could be copied before"
+        yield Fault("nous_service_migrate", given, "an empty list, or a database in a file", "sqlite:////var/lib/nous/state.db")
+
+
+def folders_are_apart(values: Values) -> Iterator[Fault]:
+    """Yield the fault of a home in the releases' folder, or the other way round: one is the server's to write, the other is not."""
+    root, home = Path(values["nous_service_root"]), Path(values["nous_service_home"])
+    if root == home or root in home.parents or home in root.parents:
+        yield Fault("nous_service_home", f"is {home}, and nous_service_root is {root}", "two folders, neither in the other", "/var/lib/nous and /opt/nous")
+
+
+def derive(values: Values) -> dict[str, str]:
+    """Return what follows of the values: the SHA-256 of the archive, and the file that the database is."""
+    archive = values["nous_service_archive"] if values["nous_service_source"] == "archive" else ""
+    return {
+        "archive_sha256": hashlib.sha256(Path(archive).read_bytes()).hexdigest() if archive else "",
+        "database": database(values),
+        "source": source(values),
+    }
+
+
+def questions(values: Values) -> Questions:
+    root = values["nous_service_root"]
+    asked: Questions = {
+        "accounts": [values["nous_service_user"]],
+        "groups": [values["nous_service_group"], values["nous_service_socket_group"]],
+        "calendars": [values["nous_service_flush_schedule"]],
+        "pythons": [values["nous_service_python"]],
+        "space": [root],
+        "paths": [root, f"{root}/releases", f"{root}/backups", values["nous_service_home"]],
+        "units": ["nous.service", "nous-state-flush.timer", "nous-recover.service", "nous-follow.timer"],
+    }
+    if not values["nous_service_private_network"]:
+        asked["ports"] = [{"address": values["nous_service_bind"], "unit": "nous.service"}]
+    return asked
+
+
+def judge(values: Values, host: Host) -> Iterator[Fault]:
+    yield from version_fault("nous_service_python", values["nous_service_python"], OLDEST_PYTHON, host)
+    yield from calendar_fault("nous_service_flush_schedule", values, host)
+    bind, root, space = (values[f"nous_service_{name}"] for name in ("bind", "root", "build_space"))
+    if holder := host["ports"].get(bind, "") if not values["nous_service_private_network"] else "":
+        yield Fault("nous_service_bind", f"is {bind}, which {holder} holds on this host", "an address that is free", "127.0.0.1:8089")
+    free = host["space"].get(root)
+    if free is not None and free < space and not host["paths"].get(f"{root}/releases"):
+        yield Fault(
+            "nous_service_root",
+            f"is {root}, where {free} MiB are free, and a release needs nous_service_build_space, {space} MiB",
+            "a directory with that much room",
+            "/srv/nous/releases",
+        )
+
+
+def lacks(values: Values, host: Host) -> Iterator[Fault]:
+    if values["nous_service_user"] not in host["accounts"]:
+        yield Fault(values["nous_service_user"], "is absent", "")
+    for name in (values["nous_service_group"], values["nous_service_socket_group"]):
+        if name not in host["groups"]:
+            yield Fault(name, "is absent", "")
+    if host["units"]["nous.service"].get("ActiveState") != "active":
+        yield Fault("nous.service", "is not active", "")
+
+
+ROLE = Role(
+    "nous_service",
+    OPTIONS,
+    together=(
+        source_is_there,
+        no_password_in_source,
+        follows_a_branch,
+        key_has_a_way_out,
+        migration_can_be_undone,
+        folders_are_apart,
+    ),
+    questions=questions,
+    judge=judge,
+    derive=derive,
+    lacks=lacks,
+)
