@@ -1,0 +1,69 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Answers what the roles ask of a host, by reading alone.
+
+Each question has a limit of time; one that breaks or is late fails by itself. A role adds a question to QUESTIONS. This package is private to the collection.
+"""
+
+from __future__ import annotations
+
+import functools
+import signal
+import typing as t
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ..nous_vm.foreign import printable
+from . import disk, system
+
+LIMIT = 20.0  # seconds that one question gets
+
+QUESTIONS: dict[str, Callable[[t.Any], t.Any]] = {
+    "packages": system.packages,
+    "accounts": system.accounts,
+    "groups": system.groups,
+    "ports": system.ports,
+    "pythons": system.pythons,
+    "units": system.units,
+    "calendars": system.calendars,
+    "space": disk.space,
+    "matches": disk.matches,
+    "flags": disk.flags,
+}
+
+
+class TooLate(Exception):
+    """A question was not answered in time. It is no OSError, which much takes for an answer."""
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Raise TooLate in what runs meanwhile when the time is over."""
+
+    def late(_signal: int, _frame: object) -> None:
+        raise TooLate(f"no answer within {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def answers(questions: dict[str, t.Any], key: bytes, limit: float = LIMIT) -> dict[str, t.Any]:
+    """Return the answers by question, the platform, and under "failed" why others have none. key: what digests of files are keyed with."""
+    asked: dict[str, Callable[[], t.Any]] = {"platform": system.platform, "paths": lambda: disk.paths(questions.get("paths", []), key)}
+    for name, about in questions.items():
+        if name in QUESTIONS:
+            asked[name] = functools.partial(QUESTIONS[name], about)
+    found: dict[str, t.Any] = {"failed": {name: "unknown to this probe" for name in questions if name not in asked}}
+    for name, ask in asked.items():
+        try:
+            with limited(limit):
+                found[name] = ask()
+        except Exception as error:  # noqa: BLE001 - whatever breaks one question, the others are still to be answered
+            found["failed"][name] = printable(str(error) or type(error).__name__)
+    return found
