@@ -1,0 +1,93 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Validates the variables of roles on the controller, and what they need of the host by one probe."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.foreign import printable
+from ansible_collections.nous.vm.plugins.plugin_utils import run as this_run
+from ansible_collections.nous.vm.plugins.plugin_utils import validation
+from ansible_collections.nous.vm.plugins.plugin_utils.role import Role, Values, load
+from ansible_collections.nous.vm.plugins.plugin_utils.rules import plain
+
+MOST_OF_AN_ERROR = 300  # characters of a template's error
+OPTIONS = {
+    "roles": {"type": "list", "elements": "str", "required": True},
+    "earlier": {"type": "dict"},
+    "probe": {"type": "bool", "default": True},
+}
+
+
+class ActionModule(ActionBase):
+    """The action of nous.vm.validate."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        _validation, given = self.validate_argument_spec(argument_spec=OPTIONS)
+        try:
+            roles = [load(name) for name in given["roles"]]
+        except ValueError as error:
+            raise AnsibleActionFail(f"nous.vm.validate: {error}.") from None
+
+        values, faults = validation.read_all(roles, lambda name: self.variable(name, variables))
+        if faults:
+            return result | {"failed": True, "msg": validation.message(validation.without_consequences(faults, variables))}
+        derived = {role.name: role.derive(values[role.name]) for role in roles}
+        for warning in (each for of_role in derived.values() for each in of_role.pop("warnings", [])):
+            self._display.warning(warning)
+        shared = {
+            "changed": False,
+            "inventory_hostname": plain(variables.get("inventory_hostname")),
+            "values": {name: dict(each) for name, each in values.items()},
+            "derived": derived,
+            "_ansible_no_log": True,  # values may be secret; what is wrong with them never shows one
+        }
+        if not given["probe"]:
+            return result | shared
+
+        earlier = plain(given["earlier"]) or {}
+        if self.serves(earlier, roles, shared):
+            return result | {**shared, **{name: earlier[name] for name in ("host", "lacking", "missing_packages", "identity")}}
+        return result | self.probed(roles, values, shared, variables)
+
+    def variable(self, name: str, variables: dict[str, t.Any]) -> t.Any:
+        """Return the value of a variable, its templates evaluated."""
+        raw = variables[name]
+        try:
+            return plain(self._templar.template(raw))
+        except AnsibleError as error:
+            raise validation.Unevaluable(printable(str(error), MOST_OF_AN_ERROR)) from None
+
+    def serves(self, earlier: dict[str, t.Any], roles: list[Role], shared: dict[str, t.Any]) -> bool:
+        """Tell whether what the host answered earlier in this run is good for these roles now.
+
+        It is, once for each role, if the values are the same and the host lacked nothing then: what a run did since is not in it.
+        """
+        if "identity" not in earlier or earlier.get("inventory_hostname") != shared["inventory_hostname"]:
+            return False
+        names = [role.name for role in roles]
+        if any(earlier["values"].get(name) != shared["values"][name] or earlier["lacking"].get(name) != [] for name in names):
+            return False
+        return this_run.use(str(earlier["identity"]), names)
+
+    def probed(self, roles: list[Role], values: dict[str, Values], shared: dict[str, t.Any], variables: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Return the result with what the host answers, or what is wrong with that."""
+        arguments = {"questions": validation.questions(roles, values), "key": this_run.key()}
+        host = self._execute_module(module_name="nous.vm.probe", module_args=arguments, task_vars=variables)
+        if host.get("failed") or "answers" not in host:
+            return {**host, "failed": True}
+        answers = plain(host["answers"])
+        if faults := validation.judged(roles, values, answers):
+            return {"failed": True, "msg": validation.message(faults)}
+        lacking = {role.name: role.lacking(values[role.name], answers) for role in roles}
+        packages = sorted({name for role in roles for name in role.missing_packages(values[role.name], answers)})
+        return {**shared, "host": answers, "lacking": lacking, "missing_packages": packages, "identity": this_run.record()}
