@@ -24,6 +24,9 @@ description:
   - Something of another kind at a path, a symbolic link too, is rejected. Parents may be symbolic links.
   - Access control lists and extended attributes of a file whose content changes are not carried over.
 attributes:
+  action:
+    support: full
+    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
   check_mode:
     support: full
     description: Can run in C(check_mode) and return changed status prediction without modifying target.
@@ -115,7 +118,13 @@ options:
       - Directory of Python modules. Those in it and below it that lack valid byte code get it after the set was written, from C(/usr/bin/python3).
       - Byte code is a cache. It is neither a change nor shown in check mode, and that it could not be made is a warning.
     type: path
+  host:
+    description:
+      - The host as M(nous.vm.validate) returned it in this run of C(ansible-playbook). If the whole set was on the host then, nothing is executed there.
+      - Anything else, also what cannot be told from it, executes the module with the whole set.
+    type: dict
 seealso:
+  - module: nous.vm.validate
   - module: ansible.builtin.copy
   - module: ansible.builtin.template
     description: Renders a file; its lookup of the same name serves here.
@@ -232,6 +241,7 @@ def main() -> None:
                 },
             },
             "byte_compile": {"type": "path"},
+            "host": {"type": "dict"},  # the action plugin's, which does not pass it on
         },
         supports_check_mode=True,
     )

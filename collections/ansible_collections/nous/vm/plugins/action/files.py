@@ -1,0 +1,31 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Executes nothing on the host for a set of files that is there already, by what nous.vm.validate saw in this run."""
+
+from __future__ import annotations
+
+import functools
+import typing as t
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.nous.vm.plugins.plugin_utils import run as this_run
+from ansible_collections.nous.vm.plugins.plugin_utils.installed import is_installed
+from ansible_collections.nous.vm.plugins.plugin_utils.rules import plain
+
+
+class ActionModule(ActionBase):
+    """The action of nous.vm.files."""
+
+    TRANSFERS_FILES = False
+    _supports_async = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        arguments = {name: value for name, value in self._task.args.items() if name != "host"}
+        host = plain(self._task.args.get("host"))
+        if isinstance(host, dict) and is_installed(plain(arguments), host, functools.partial(this_run.digest, with_key=this_run.key())):
+            return result | {"changed": False, "changed_paths": [], "diff": []}
+        done = self._execute_module(module_name="nous.vm.files", module_args=arguments, task_vars=task_vars, wrap_async=self._task.async_val)
+        return result | t.cast("dict[str, t.Any]", done)
