@@ -13,8 +13,11 @@ import signal
 import typing as t
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from ..nous_vm.deploy.facts import facts
 from ..nous_vm.foreign import printable
+from ..nous_vm.gateway.state import state
 from . import disk, system
 
 LIMIT = 20.0  # seconds that one question gets
@@ -30,6 +33,8 @@ QUESTIONS: dict[str, Callable[[t.Any], t.Any]] = {
     "space": disk.space,
     "matches": disk.matches,
     "flags": disk.flags,
+    "server": lambda asked: facts(asked["root"]),
+    "gateway": lambda asked: state(Path(asked["config"])),
 }
 
 

@@ -15,6 +15,7 @@ from ..rules import Fault, Flag, List, Rule, Text, shown
 # A log named like another's archive would be rotated away as one.
 FILE = Text(pattern=NAME, accept=lambda text: not re.fullmatch(".*[.][0-9]+([.]gz)?", text), allowed="a file name", example="audit.jsonl")
 FILES = "file names without a path or a final number"
+DIRECTORY_MODE = "0750"  # as nous.vm.append_only has it
 NAME_OF_ROTATION = "lower-case letters, digits and hyphens after a letter, without -recover or -resume at the end"
 
 OPTIONS: dict[str, Rule] = {
@@ -59,7 +60,7 @@ def questions(values: Values) -> Questions:
         "accounts": [values["audit_logrotate_owner"]],
         "units": [f"audit-logrotate-{name}.timer", f"audit-logrotate-{name}-recover.service"],
         "flags": paths(values),
-        "paths": [values["audit_logrotate_directory"]],
+        "paths": [values["audit_logrotate_directory"], *paths(values)],
     }
 
 
@@ -68,8 +69,14 @@ def judge(values: Values, host: Host) -> Iterator[Fault]:
 
 
 def lacks(values: Values, host: Host) -> Iterator[Fault]:
-    if values["audit_logrotate_group"] not in host["groups"]:
-        yield Fault(values["audit_logrotate_group"], "is absent", "")
+    owner, group = values["audit_logrotate_owner"], values["audit_logrotate_group"]
+    if group not in host["groups"]:
+        yield Fault(group, "is absent", "")
+    expected = {values["audit_logrotate_directory"]: DIRECTORY_MODE} | dict.fromkeys(paths(values), values["audit_logrotate_mode"])
+    for path, mode in expected.items():
+        found = host["paths"].get(path, {})
+        if (found.get("owner"), found.get("group"), found.get("mode")) != (owner, group, mode):
+            yield Fault(path, "has another owner or mode, or is absent", "")
     for path in paths(values):
         if not host["flags"].get(path):
             yield Fault(path, "is not append-only", "")

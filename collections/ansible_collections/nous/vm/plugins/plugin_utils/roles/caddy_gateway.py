@@ -92,11 +92,16 @@ def questions(values: Values) -> Questions:
         "ports": [{"address": address, "unit": "caddy.service"} for address in LISTENS],
         "groups": ["caddy"],
         "units": ["caddy.service"],
+        "gateway": {"config": config(values)},
         "paths": [config(values), "/etc/caddy", "/etc/sysctl.d", "/etc/sysctl.d/60-caddy-gateway.conf", "/var/lib/nous-vm"],
     }
 
 
-def judge(_values: Values, host: Host) -> Iterator[Fault]:
+def judge(values: Values, host: Host) -> Iterator[Fault]:
+    if host["gateway"]["owner"] == "foreign":
+        path = config(values)
+        allowed = "the package's own or an earlier one of this role: keep a copy of it, remove it and run again"
+        yield Fault(path, "was edited by hand on this host", allowed, f"mv {path} {path}.mine")
     for address in LISTENS:
         if holder := host["ports"].get(address, ""):
             given = f"{address.rpartition(':')[2]} is held by {holder} on this host, and the gateway needs it"

@@ -201,6 +201,7 @@ def questions(values: Values) -> Questions:
         "calendars": [values["nous_service_flush_schedule"]],
         "pythons": [values["nous_service_python"]],
         "space": [root],
+        "server": {"root": root},
         "paths": [root, f"{root}/releases", f"{root}/backups", values["nous_service_home"]],
         "units": ["nous.service", "nous-state-flush.timer", "nous-recover.service", "nous-follow.timer"],
     }
