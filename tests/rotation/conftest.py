@@ -95,8 +95,8 @@ class Host:
         found: dict[str, list[str]] = json.loads(self.python("drive.py", json.dumps(work)))
         return found
 
-    def held(self, label: str, at: int) -> str:
-        """Begin a rotation and hold it at a call; return which, or nothing if there is none."""
+    def held(self, label: str, at: int | str) -> str:
+        """Begin a rotation and hold it at a call, by its number or as before=CALL=PATH or after=CALL=PATH; return which, or nothing if there is none."""
         self.put(f"/run/{NAME}/plan", f"{label} hold {at}\n")
         log = f"/run/{NAME}/{label}.log"
         self.sh(f"rm -f {log}; systemctl start --no-block {ROTATE}")
@@ -150,6 +150,10 @@ class Host:
             yield
         finally:
             self.sh(f"mv {TRACED}.away {TRACED}; systemctl daemon-reload")
+
+    def frozen(self, unit: str) -> bool:
+        """Tell whether the kernel has frozen a service."""
+        return "frozen 1" in self.sh(f"cat /sys/fs/cgroup$(systemctl show --value --property=ControlGroup {unit})/cgroup.events")
 
     def wait_holder(self, unit: str, path: str = LOG) -> None:
         """Wait until a service holds a file open."""

@@ -63,9 +63,10 @@ def look(when: str) -> None:
     left = [path.name for path in DIRECTORY.glob(".segment/*") if path.suffix != ".jsonl"]
     if left:
         wrong.append(f"{when}: {left} are left over")
-    state = systemctl("show", "--property=FreezerState,ActiveState", WRITER).stdout.split()
-    if set(state) != {"ActiveState=active", "FreezerState=running"}:
-        wrong.append(f"{when}: the writer is {state}")
+    state = dict(line.split("=") for line in systemctl("show", "--property=FreezerState,ActiveState,ControlGroup", WRITER).stdout.split())
+    frozen = "frozen 1" in Path(f"/sys/fs/cgroup{state.pop('ControlGroup')}/cgroup.events").read_text(encoding="ascii")
+    if frozen or state != {"ActiveState": "active", "FreezerState": "running"}:
+        wrong.append(f"{when}: the writer is {state}{' and frozen' if frozen else ''}")
 
 
 def settle() -> None:

@@ -3,7 +3,8 @@
 trace.py LABEL -- COMMAND...
 
 /run/rotation-test/plan says "LABEL kill N" or "LABEL hold N" or "LABEL log 0"; for another label the command simply runs. N counts
-up from 0: 2k is just before the call number k, 2k + 1 just after it. "hold" stops there until somebody ends it. "LABEL EDQUOT N", with the
+up from 0: 2k is just before the call number k, 2k + 1 just after it; before=CALL=PATH or after=CALL=PATH is the first call of that kind. "hold" stops there
+until somebody ends it. "LABEL EDQUOT N", with the
 name of any error, lets the call number N fail that way instead of being made. "LABEL join 0" runs the command in the cgroup TIGHT. What
 happened is in /run/rotation-test/LABEL.log, one line a call; where a kill or a hold took place, that is its last line.
 """
@@ -117,7 +118,12 @@ def calls(pid: int) -> Iterator[tuple[bool, str]]:
             yield entry, call
 
 
-def run(command: list[str], log: Path, action: str, wanted: int) -> int:
+def is_wanted(wanted: str, position: int, entry: bool, call: str) -> bool:
+    """Tell whether the plan speaks of this place: by its number, or by the call."""
+    return wanted in (str(position), f"{'before' if entry else 'after'}={call.replace(' ', '=')}")
+
+
+def run(command: list[str], log: Path, action: str, wanted: str) -> int:
     pid = os.fork()
     if pid == 0:
         ptrace(TRACEME, 0)
@@ -128,9 +134,9 @@ def run(command: list[str], log: Path, action: str, wanted: int) -> int:
         for position, (entry, call) in enumerate(calls(pid)):
             if not entry:
                 out.write(f"{call}\n")
-            if action in errno.errorcode.values() and position // 2 == wanted and fail(pid, action, entry):
+            if action in errno.errorcode.values() and str(position // 2) == wanted and fail(pid, action, entry):
                 out.write(f"failed at {wanted}, {action} for {call}\n")
-            if position == wanted and act(pid, action, str(position), entry, call, out):
+            if is_wanted(wanted, position, entry, call) and act(pid, action, str(position), entry, call, out):
                 return 137
     return 0
 
@@ -144,4 +150,4 @@ if planned != label or action == "join":
     os.execvp(command[0], command)
 if platform.machine() != "x86_64":
     sys.exit(f"trace.py knows the system calls of x86_64, not of {platform.machine()}")
-sys.exit(run(command, PLACE / f"{label}.log", action, int(wanted)))
+sys.exit(run(command, PLACE / f"{label}.log", action, wanted))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -48,6 +49,25 @@ def running(units: Iterable[str]) -> dict[str, Running]:
 def of_units(units: Iterable[str]) -> dict[str, str]:
     """Return the cgroups of those units that have processes."""
     return {unit: one.cgroup for unit, one in running(units).items()}
+
+
+def pids(cgroups: Iterable[str]) -> set[int]:
+    """Return the processes in these cgroups and in those below them."""
+    found: set[int] = set()
+    for cgroup in cgroups:
+        for path in Path(f"{ROOT}{cgroup}").rglob("cgroup.procs"):
+            with contextlib.suppress(OSError):  # one that is gone, or of threads
+                found.update(map(int, path.read_text(encoding="ascii").split()))
+    return found
+
+
+def set_frozen(cgroup: str, on: bool) -> None:
+    """Have the kernel freeze a cgroup, or thaw it; when that is so, events() says. A cgroup that is gone is neither.
+
+    This is not systemctl freeze: a process that is killed while systemd knows its unit as frozen makes systemd itself wait for the thaw (systemd #41842).
+    """
+    with contextlib.suppress(FileNotFoundError), open(f"{ROOT}{cgroup}/cgroup.freeze", "w", encoding="ascii") as file:
+        file.write("1" if on else "0")
 
 
 def frozen(cgroups: dict[str, str]) -> list[str]:

@@ -66,10 +66,16 @@ def journal(*matches: str, lines: int = 12, since: float | None = None) -> list[
 
 
 def transient(
-    unit: str, properties: Iterable[str], argv: Iterable[str | Path], *, options: Iterable[str] = (), environment: Mapping[str, str] | None = None
+    unit: str,
+    properties: Iterable[str],
+    argv: Iterable[str | Path],
+    *,
+    options: Iterable[str] = (),
+    environment: Mapping[str, str] | None = None,
+    wait: bool = True,
 ) -> list[str]:
-    """Return the command that runs ARGV in a unit of its own and waits for it, its standard streams passed through."""
-    about = ["--quiet", "--wait", "--pipe", "--collect", "--service-type=exec", "--expand-environment=no"]
+    """Return the command that runs ARGV in a unit of its own and waits for it, its standard streams passed through; or that only starts it there."""
+    about = ["--quiet", *(["--wait", "--pipe"] if wait else []), "--collect", "--service-type=exec", "--expand-environment=no"]
     settings = [f"--setenv={name}={value}" for name, value in (environment or {}).items()]
     named = [f"--unit={unit}"] if unit else []
     return ["systemd-run", *about, *named, *options, *settings, *(f"--property={each}" for each in properties), *map(str, argv)]

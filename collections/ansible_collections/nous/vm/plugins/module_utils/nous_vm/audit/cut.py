@@ -32,6 +32,7 @@ def finish(log: Log, still: Callable[[], object], verify: bool, steps: Steps) ->
         raise NousVmError(f"{log.live} is not the file that {log.journal} is of")
     if verify:
         journal.verify(log, written)
+    still()  # and so it stays: whoever thaws the units has ended this process before
     try:
         inodes.change(log.live, off=inodes.APPEND_ONLY)
         steps.add("writable", f"{log.live} can be cut")

@@ -52,6 +52,8 @@ class Rotation:
         """Complete what was interrupted, set the flags, thaw; change nothing when all is well."""
         try:
             if pending := [log for log in self.logs if log.interrupted()]:
+                for log in pending:
+                    reject_overwriters(log.live, writers(log.live))
                 with held_frozen(self.config, self.steps) as pause:
                     for log in pending:
                         reject_others(log, pause.still())
@@ -64,7 +66,7 @@ class Rotation:
                 if not inodes.change(log.live, on=inodes.APPEND_ONLY) & inodes.APPEND_ONLY:
                     self.steps.add("append-only", f"{log.live}")
                 protect(log, self.steps)
-            thaw(of_units(self.config.units), self.steps)
+            thaw(self.config, of_units(self.config.units), self.steps)
         for log in self.logs:
             drop_incomplete(log, self.steps)
 
@@ -101,6 +103,7 @@ class Rotation:
         """Copy, freeze, cut and thaw."""
         for copy in copies:
             copy.bulk()
+            reject_overwriters(copy.log.live, writers(copy.log.live))
         with held_frozen(self.config, self.steps) as pause:
             for copy in copies:
                 reject_others(copy.log, pause.still())

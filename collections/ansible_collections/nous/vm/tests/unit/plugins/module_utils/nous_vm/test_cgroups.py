@@ -45,3 +45,19 @@ def test_units_with_processes() -> None:
 
 def test_frozen() -> None:
     assert cgroups.frozen({"a.service": "/a", "b.service": "/b", "gone.service": "/gone"}) == ["a.service"]
+
+
+def test_set_frozen(tmp_path: Path) -> None:
+    cgroups.set_frozen("/a", True)
+    cgroups.set_frozen("/b", False)
+    cgroups.set_frozen("/gone", True)
+    assert [(tmp_path / name / "cgroup.freeze").read_text(encoding="ascii") for name in "ab"] == ["1", "0"]
+    assert not (tmp_path / "gone").exists()
+
+
+def test_pids(tmp_path: Path) -> None:
+    (tmp_path / "a/below").mkdir()
+    for place, processes in (("a", "1\n2\n"), ("a/below", "3\n"), ("b", "4\n")):
+        (tmp_path / place / "cgroup.procs").write_text(processes, encoding="ascii")
+    (tmp_path / "empty/cgroup.procs").mkdir()
+    assert cgroups.pids(["/a", "/empty", "/gone"]) == {1, 2, 3}

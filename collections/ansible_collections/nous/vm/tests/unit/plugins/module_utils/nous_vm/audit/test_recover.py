@@ -112,15 +112,19 @@ def test_a_log_that_was_replaced_stops_recovery(place: Place, capsys: pytest.Cap
     assert inodes.flags(place.log) & inodes.APPEND_ONLY
 
 
-@pytest.mark.parametrize("later", [b"", b"later\n"], ids=["thawed", "writes"])
-def test_a_unit_that_is_not_frozen_any_more_stops_the_cut(place: Place, later: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Just before the cut: it was thawed, or it wrote although the kernel says that it is frozen."""
+@pytest.mark.parametrize(
+    ("at", "later"), [(2, b""), (3, b""), (3, b"later\n")], ids=["thawed before the flag is lifted", "thawed before the cut", "writes before the cut"]
+)
+def test_a_unit_that_is_not_frozen_any_more_stops_the_rotation(
+    place: Place, at: int, later: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was thawed, or it wrote although the kernel says that it is frozen. The slow part, tail and journal, is before the second look."""
     inode = place.write(LINES)
-    asked: list[bytes] = []
+    looks: list[bytes] = []
 
     def still(_pause: Pause) -> dict[str, str]:
-        asked.append(later)
-        if len(asked) == 2:  # the first time is before anything was changed
+        looks.append(later)
+        if len(looks) == at:
             if not later:
                 raise NousVmError("a unit was thawed by somebody else")
             place.append(later)
@@ -129,6 +133,7 @@ def test_a_unit_that_is_not_frozen_any_more_stops_the_cut(place: Place, later: b
     with monkeypatch.context() as patched:
         patched.setattr(Pause, "still", still)
         assert place.run("rotate") == InterruptedWork.exit_code
+    assert ("writable: " in capsys.readouterr().err) == (at == 3)
     assert place.run("recover") == 0
     place.assert_complete(LINES + later, inode)
 
