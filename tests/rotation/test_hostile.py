@@ -41,12 +41,42 @@ def test_a_descriptor_that_could_overwrite_stops_the_rotation_and_is_named(rotat
         host.sh(f"chattr +a {host.log}")
         before = host.archives()
         assert not host.rotate()
-        assert "is held open for writing without O_APPEND by sleep (pid " in host.printed()
+        assert "is held open for writing without O_APPEND, or mapped into memory, by sleep (pid " in host.printed()
         check = json.loads(host.run("nous-vm", "check", "--json", check=False).stdout)["rows"]
         # The sandbox is opened here, to trace the rotation.
         wrong = {row["name"]: row["detail"] for row in check if row["status"] == "fail" and not row["name"].startswith("sandbox")}
         assert set(wrong) == {"audit.jsonl writers append (rotation-test)", "service holds its log (rotation-test)", "last rotation (rotation-test)"}
         assert "held open without O_APPEND" in wrong["service holds its log (rotation-test)"]
+        assert host.archives() == before
+    assert host.drive(rotations=1)["wrong"] == NONE
+    host.assert_complete()
+
+
+MAPPER = """
+import mmap, os, signal, sys
+log = os.open(sys.argv[1], os.O_RDWR)
+memory = mmap.mmap(log, 4096, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)  # which mprotect(2) makes writable at any time
+os.close(log)
+open(sys.argv[2], "w").close()
+signal.pause()
+"""
+
+
+def test_a_mapping_that_could_overwrite_stops_the_rotation_and_is_named(rotated: Host) -> None:
+    """As above, but in its memory, with no descriptor left: it could rewrite records for as long as it lives."""
+    host = rotated
+    host.put("/usr/local/lib/rotation-test/mapper.py", MAPPER)
+    host.sh(f"chattr -a {host.log}")
+    ready = "/var/tmp/mapped"  # of its own
+    with host.other_runs(f"exec python3 /usr/local/lib/rotation-test/mapper.py {host.log} {ready}"):
+        pid = host.out("systemctl", "show", "--value", "--property=MainPID", host.other)
+        host.sh(f"timeout 30 sh -c 'until [ -e /proc/{pid}/root{ready} ]; do sleep 0.05; done'; chattr +a {host.log}")
+        before = host.archives()
+        assert not host.rotate()
+        assert "or mapped into memory, by python3 (pid " in host.printed()
+        check = json.loads(host.run("nous-vm", "check", "--json", check=False).stdout)["rows"]
+        wrong = {row["name"] for row in check if row["status"] == "fail" and not row["name"].startswith("sandbox")}
+        assert wrong == {"audit.jsonl writers append (rotation-test)", "service holds its log (rotation-test)", "last rotation (rotation-test)"}
         assert host.archives() == before
     assert host.drive(rotations=1)["wrong"] == NONE
     host.assert_complete()

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from .foreign import printable
 class Process:
     """A process that holds a file open, or could.
 
-    cgroup: its path below /sys/fs/cgroup. appends: whatever it holds open for writing, it holds with O_APPEND.
+    cgroup: its path below /sys/fs/cgroup. appends: whatever it holds open for writing, it holds with O_APPEND, and nothing of it in its memory.
     """
 
     pid: int
@@ -57,14 +57,46 @@ def _opened(pid: int, wanted: os.stat_result) -> Iterator[int]:
             continue
 
 
-def writers(path: Path) -> list[Process]:
-    """Return every other process that holds a file open for writing. Raises NousVmError if that cannot be seen."""
+def _mapped(pid: int, wanted: os.stat_result, name: bytes) -> bool:
+    """Tell whether a process has a file in its memory in a way that can change it: shared, and writable, or made so at any time.
+
+    A file is known by its inode and its device, or its name: some file systems have other devices here than in stat(2).
+    """
+    found = []
+    for line in Path(f"/proc/{pid}/maps").read_bytes().splitlines():
+        if line.find(b"s ", 0, 45) < 0:  # nearly all are private
+            continue
+        place, permissions, _offset, device, inode, path = (*line.split(None, 5), b"")[:6]
+        major, minor = (int(number, 16) for number in device.split(b":"))
+        if permissions[3:] == b"s" and int(inode) == wanted.st_ino and (os.makedev(major, minor) == wanted.st_dev or path.endswith(b"/" + name)):
+            found.append(place)
+    return bool(found) and any(_may_write(pid, place) for place in found)
+
+
+def _may_write(pid: int, place: bytes) -> bool:
+    """Tell whether a mapping may be written to, or may be made so by mprotect(2): proc(5), mw in the VmFlags of smaps."""
+    inside = False
+    for line in Path(f"/proc/{pid}/smaps").read_bytes().splitlines():
+        if line.startswith(place + b" "):
+            inside = True
+        elif inside and line.startswith(b"VmFlags:"):
+            return b"mw" in line.split()
+    return False
+
+
+def writers(path: Path, mapped_by: Collection[int] | None = None) -> list[Process]:
+    """Return every other process that holds a file open for writing, or has it in its memory so. Raises NousVmError if that cannot be seen.
+
+    mapped_by: the processes whose memory is looked into; that of all takes three times as long as their descriptors.
+    """
     wanted = os.stat(path)
     found = []
     for pid in pids():
         try:
-            if flags := [each for each in _opened(pid, wanted) if each & os.O_ACCMODE != os.O_RDONLY]:
-                found.append(described(pid, all(each & os.O_APPEND for each in flags)))
+            flags = [each for each in _opened(pid, wanted) if each & os.O_ACCMODE != os.O_RDONLY]
+            mapped = (mapped_by is None or pid in mapped_by) and _mapped(pid, wanted, os.fsencode(path.name))
+            if flags or mapped:
+                found.append(described(pid, not mapped and all(each & os.O_APPEND for each in flags)))
         except (FileNotFoundError, ProcessLookupError):  # ended in the meantime
             continue
         except PermissionError:

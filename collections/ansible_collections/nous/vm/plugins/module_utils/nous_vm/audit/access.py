@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ..cgroups import pids
 from ..errors import NousVmError
 from ..processes import Process, openers, writers
 from .log import Log
@@ -27,13 +28,16 @@ def _outside(found: list[Process], cgroups: Mapping[str, str]) -> str:
 def reject_overwriters(path: Path, found: list[Process]) -> None:
     """Raise NousVmError if a process that holds the log could overwrite it; after a cut it would leave a hole."""
     if names := ", ".join(str(each) for each in found if not each.appends):
-        raise NousVmError(f"{path} is held open for writing without O_APPEND by {names}: stop it")
+        raise NousVmError(f"{path} is held open for writing without O_APPEND, or mapped into memory, by {names}: stop it")
 
 
 def reject_others(log: Log, cgroups: Mapping[str, str]) -> None:
-    """Raise NousVmError if somebody writes while the units are frozen, or could open the log as long as it can be overwritten."""
+    """Raise NousVmError if somebody writes while the units are frozen, or could open the log as long as it can be overwritten.
+
+    The memory of others was looked into before the freeze: of an append-only file there can be no new mapping that is writable.
+    """
     config, units = log.config, ", ".join(cgroups) or "the units"
-    holders = writers(log.live)
+    holders = writers(log.live, mapped_by=pids(cgroups.values()))
     if names := _outside(holders, cgroups):
         raise NousVmError(f"{log.live} is held open for writing outside {units} by {names}: stop it")
     reject_overwriters(log.live, holders)

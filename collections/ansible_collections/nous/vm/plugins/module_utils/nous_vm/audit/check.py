@@ -63,7 +63,7 @@ def _writer_row(config: Configuration) -> Row:
     paths = [config.directory / file for file in config.files]
     holders = {log: inside(writers(log), found.values()) for log in paths if log.exists()}
     if bad := [f"{log} by {each}" for log, held in holders.items() for each in held if not each.appends]:
-        return Row(name, "fail", f"held open without O_APPEND: {', '.join(bad)}")
+        return Row(name, "fail", f"held open without O_APPEND, or mapped into memory: {', '.join(bad)}")
     if idle := [str(log) for log in paths if not holders.get(log)]:
         return Row(name, "unknown", f"{', '.join(found)} runs but does not hold {', '.join(idle)}: nothing written since its start")
     return Row(name, "ok", f"{', '.join(found)} with O_APPEND")

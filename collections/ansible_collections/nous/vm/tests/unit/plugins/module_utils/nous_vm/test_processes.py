@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,35 @@ def test_writers(log: Path, child: subprocess.Popen[bytes], appends: bool) -> No
 @pytest.mark.parametrize("child", ["rb"], indirect=True)
 def test_who_only_reads_is_no_writer(log: Path, child: subprocess.Popen[bytes]) -> None:
     assert processes.writers(log) == []
+
+
+MAPPER = """
+import mmap, os, sys
+log = os.open(sys.argv[1], os.O_RDONLY if sys.argv[2] == "reads" else os.O_RDWR)
+memory = mmap.mmap(log, 4096, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ | (mmap.PROT_WRITE if sys.argv[2] == "writes" else 0))
+os.close(log)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize(("how", "found"), [("writes", True), ("could write", True), ("reads", False)])
+def test_who_has_a_file_in_its_memory(log: Path, how: str, found: bool) -> None:
+    """With no descriptor left. What is mapped to be read, by a descriptor that may write, can be made writable at any time."""
+    log.write_bytes(b"x" * 5000)
+    with subprocess.Popen([sys.executable, "-c", MAPPER, log, how], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        child.stdout.readline()
+        assert [(each.pid, each.appends) for each in processes.writers(log)] == ([(child.pid, False)] if found else [])
+        assert processes.writers(log, mapped_by=[]) == []
+        other = log.with_name("other")
+        other.write_bytes(b"x")
+        assert processes.writers(other) == []
+        child.kill()
+
+
+def test_a_mapping_that_is_gone_meanwhile_may_not_write() -> None:
+    assert not processes._may_write(os.getpid(), b"0-1")
 
 
 def test_this_process_is_not_among_them() -> None:
