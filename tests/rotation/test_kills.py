@@ -13,7 +13,7 @@ SEED = 4
 WRITTEN = "after=write=/var/log/rotation-test/audit.jsonl"  # in the middle of the cut
 
 
-@pytest.mark.parametrize(("label", "end", "every"), [("rotate", 50, 9), ("logrotate", 26, 6)])
+@pytest.mark.parametrize(("label", "end", "every"), [("rotate", 78, 13), ("logrotate", 26, 6)])
 def test_killed_at_every_call_that_changes_a_file(host: Host, full: bool, label: str, end: int, every: int) -> None:
     """Before and after each. Every few kills it is begun anew: each kill adds two archives, and each archive two places to kill at."""
     places = list(range(0, end, 1 if full else every))
