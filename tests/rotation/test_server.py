@@ -25,7 +25,7 @@ NOUS = {"name": "nous", "writer": "nous.service"}
 def test_the_server_under_load(server: Host, full: bool) -> None:
     """Rotated while clients call it; in between it is restarted, killed, and flushed."""
     python, tools = "/opt/nous/current/venv/bin/python", "/usr/local/lib/rotation-test"
-    server.sh(f"systemd-run --quiet --unit={LOAD} {python} {tools}/load.py https://nous.example.org /run/nous-door/mcp.sock 4 {REPORTED}")
+    server.sh(f"systemd-run --quiet --unit={LOAD} {python} {tools}/load.py https://nous.example.org /run/nous-proxy/mcp.sock 4 {REPORTED}")
     rounds, each = (25, 4) if full else (3, 1)
     for number in range(rounds):
         # A hundred more records each time, by clients that are still being answered.
