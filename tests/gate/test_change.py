@@ -46,10 +46,14 @@ def test_reloads_under_load(host: Host) -> None:
     before = descriptors()
     with host.network.entered():
         load = subprocess.Popen([sys.executable, Path(__file__).with_name("load.py"), OPERATOR], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    for _ in range(RELOADS):
-        host.sh("systemctl reload caddy.service")
-        quick(host)
-    found = json.loads(load.communicate()[0])
+    try:
+        for _ in range(RELOADS):
+            host.sh("systemctl reload caddy.service")
+            quick(host)
+        found = json.loads(load.communicate()[0])
+    finally:
+        load.kill()  # whatever failed here must not fail the tests after it
+        load.wait()
     assert found["failed"] == [], found
     assert found["cut"] == [], found
     assert found["sent"] > RELOADS * 20
