@@ -60,13 +60,13 @@ def readme(role: Path) -> str:
     lines = [f"# nous.vm.{role.name}", "", plain(spec["short_description"]) + ".", ""]
     for paragraph in sentences(spec["description"]):
         lines += [paragraph, ""]
+    docs = role / "docs.md"
+    if docs.exists():  # the operator's page: install, daily commands, what to do when a row is red
+        lines += [docs.read_text(encoding="utf-8").strip(), ""]
     lines += ["## Variables", "", *table(spec["options"]), ""]
     for name, option in spec["options"].items():
         if "options" in option:
             lines += [f"### Keys of `{name}`", "", *table(option["options"]), ""]
-    docs = role / "docs.md"
-    if docs.exists():
-        lines += [docs.read_text(encoding="utf-8").strip(), ""]
     lines += ["<!-- Made by tests/collection/readme.py from meta/argument_specs.yml and docs.md. -->", ""]
     return "\n".join(lines)
 

@@ -14,8 +14,8 @@ from .log import logs_of
 
 NEXT_STEPS = {
     "last rotation": "sudo journalctl --unit='audit-logrotate-*.service'",
-    "rotation complete": "sudo nous-vm audit recover --name NAME",
-    "archives": "sudo nous-vm audit recover --name NAME",
+    "rotation complete": "sudo nous-vm audit recover",
+    "archives": "sudo nous-vm audit recover",
 }
 
 
