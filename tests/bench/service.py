@@ -26,8 +26,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "gate"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "service"))
 
 from container import FLAGS, MIGRATE
+from controller import REPOSITORY
 from forms import PLATFORMS
-from host import REPOSITORY, Host
+from host import Host
 
 COLD = [*FLAGS, *MIGRATE]  # without the caches that test hosts share
 RUNS, KILLS = 3, 5
@@ -73,7 +74,7 @@ for _ in range(times):
 class Ours(Host):
     """The roles, against a container."""
 
-    where = "/run/nous-door/mcp.sock"
+    where = "/run/nous-proxy/mcp.sock"
 
     def __init__(self, platform: str, work: Path) -> None:
         super().__init__(platform, work)

@@ -112,8 +112,6 @@ def first_run() -> float:
 
 def help_cpu() -> str:
     """Return the CPU milliseconds of `nous-vm --help` on the host, and of a Python that does nothing, which no command goes below."""
-    if in_container(LOCAL, "sh", "-c", "command -v nous-vm || true") == "":
-        return "not installed,"
     command, nothing = (float(in_container(LOCAL, "python3", "-", str(STARTS), *argv, stdin=CPU)) for argv in (["nous-vm", "--help"], ["python3", "-Ic", ""]))
     return f"{command:.0f} (python3 -I: {nothing:.0f})"
 

@@ -32,7 +32,7 @@ class Nous:
 
     def __init__(self, machine: Machine, inventory: dict[str, Any]) -> None:
         self.machine, self.inventory = machine, inventory
-        self.output: list[str] = []  # entry_hash of every audit record that a client was told of and that was flushed
+        self.recorded: list[str] = []  # entry_hash of every audit record that a client was told of and that was flushed
 
     def play(self, playbook: str, *arguments: str, **variables: Any) -> str:
         options = " ".join(self.machine.options)

@@ -30,8 +30,8 @@ print(json.dumps([[record["entry_hash"] for record in chain.walk(chain.files(log
 
 def tell(nous: Nous) -> None:
     """Have something done that is never to be lost again: told to a client, and flushed to the disk."""
-    number = str(len(nous.output))
-    nous.output.append(nous.call(text=number, call_id=number)["result"]["entry_hash"])
+    number = str(len(nous.recorded))
+    nous.recorded.append(nous.call(text=number, call_id=number)["result"]["entry_hash"])
     nous.machine.ssh("sync")
 
 
@@ -40,8 +40,8 @@ def assert_expected_state(nous: Nous) -> None:
     tell(nous)
     nous.put(REPOSITORY / "tests/standin/chain.py")
     records, calls = json.loads(nous.machine.ssh(f"PYTHONPATH=/run/test python3 -B -c {shlex.quote(FOUND)}"))
-    assert [output for output in nous.told if records.count(output) != 1] == []
-    assert [number for number in range(len(nous.output)) if calls.count(str(number)) != 1] == []
+    assert [record for record in nous.recorded if records.count(record) != 1] == []
+    assert [number for number in range(len(nous.recorded)) if calls.count(str(number)) != 1] == []
     flags = nous.machine.ssh(f"lsattr -d {LOG}*").splitlines()
     assert [line for line in flags if ("a" if line.endswith(LOG) else "i") not in line.split()[0]] == []
     unfinished = re.compile("partial|journal|kept|deployment")
