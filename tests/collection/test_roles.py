@@ -48,20 +48,17 @@ class TestRole:
 
 
 @pytest.mark.parametrize(("release", "word"), [("noble", "yes"), ("trixie", "strict")])
-def test_units_say_what_the_host_s_systemd_knows(release: str, word: str, tmp_path: Path) -> None:
-    """The verification of systemd 255 (Ubuntu 24.04) takes a word that came later for a mistake, and no changed unit would be installed."""
-    lookup = f"{{{{ lookup('ansible.builtin.template', '{COLLECTION}/roles/nous_service/templates/sandbox.j2') }}}}"
-    given = {
-        **load(COLLECTION / "roles/nous_service/defaults/main.yml"),
-        **load(COLLECTION / "roles/nous_service/vars/main.yml"),
-        "ansible_facts": {"distribution_release": release},
-        "sandbox": {"families": "AF_INET", "programs": [], "reads": [], "writes": [], "memory": "1G", "tasks": 1},
-    }
+def test_units_have_what_the_host_s_systemd_knows(release: str, word: str, tmp_path: Path) -> None:
+    """The verification of systemd 255 (Ubuntu 24.04) takes a word that came later for a mistake, and no changed unit would be written."""
+    role = COLLECTION / "roles/nous_service"
+    given = {**load(role / "defaults/main.yml"), **load(role / "vars/main.yml"), "ansible_facts": {"distribution_release": release}}
     path = tmp_path / "given.yml"
     path.write_text(yaml.safe_dump(given), encoding="utf-8")
-    run = ["ansible", "localhost", "-c", "local", "-e", f"@{path}", "-m", "ansible.builtin.debug", "-a", f"msg={lookup}"]
+    message = "msg={{ __nous_service_sandboxes['proxy'] | nous.vm.sandbox }}"
+    run = ["ansible", "localhost", "-c", "local", "-e", f"@{path}", "-m", "ansible.builtin.debug", "-a", message]
     done = subprocess.run(run, capture_output=True, text=True, check=False)
-    assert f"ProtectControlGroups={word}" in map(str.strip, done.stdout.splitlines()), done.stdout + done.stderr
+    found = set(map(str.strip, done.stdout.replace("\\n", "\n").splitlines()))
+    assert {f"ProtectControlGroups={word}", "SocketBindAllow=ipv4:udp:1", "SocketBindDeny=any"} <= found, done.stdout + done.stderr
 
 
 def test_readmes_are_made_from_the_specs() -> None:

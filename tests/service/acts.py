@@ -1,8 +1,8 @@
-"""Write down every act of nous-vm-activate on its host, as Python's audit events tell them; end or stop it before the one that is asked for.
+"""Write down every act of nous-vm on its host, as Python's audit events tell them; end or stop it before the one that is asked for.
 
-Laid down as sitecustomize.py in a folder of a host and named to systemd's units with PYTHONPATH, so that the program under test knows nothing
-of it. PLAN says "COMMAND kill STEP N" or "COMMAND stop STEP N", where N counts the acts of a step from 0, or "COMMAND log - 0"; LOG gets a line an
-act: the step that the journal is at ("before" and "after" where there is none), the act, on what.
+A .pth file among the packages of the host's Python runs this, so that the program under test knows nothing of it. PLAN holds "COMMAND kill STEP N" or
+"COMMAND stop STEP N", where N counts the acts of a step from 0, or "COMMAND log - 0"; LOG gets a line an act: the step that the journal is at ("before"
+and "after" where there is none), the act, on what.
 """
 
 import json
@@ -13,9 +13,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
+HERE = Path("/run/nous-vm-acts")
 PLAN, LOG = HERE / "plan", HERE / "log"
-JOURNAL = Path("/opt/nous/activation.json")
+JOURNAL = Path("/opt/nous/deployment.json")
 ACTS = {"subprocess.Popen", "os.rename", "os.remove", "os.symlink", "os.mkdir", "os.rmdir", "shutil.rmtree", "socket.connect"}
 
 
@@ -47,7 +47,7 @@ def watch(action: str, where: str, wanted: int) -> None:
 
 
 words = Path("/proc/self/cmdline").read_bytes().decode().split("\0")
-if PLAN.exists() and any(word.endswith("/nous-vm-activate") for word in words):
+if PLAN.exists() and "/usr/local/sbin/nous-vm" in words:
     command, action, where, wanted = PLAN.read_text(encoding="utf-8").split()
-    if command in words:
+    if command in words and ("--here" in words or command == "recover"):
         watch(action, where, int(wanted))

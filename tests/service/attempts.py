@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Try what must be refused: from inside the server's unit, as another local user, and as root outside of any sandbox, the control.
+"""Try what must be denied: from inside the server's unit, as another local user, and as root outside of any sandbox, the control.
 
 Run on the host, with Python's standard library alone: `attempts.py WHO` prints one JSON object, what is tried to how that went ("succeeded", or
 the error's name). NOUS_VM_ATTEMPTS is JSON in base64: where things are. `attempts.py table` prints the table that the role's README shows.
 
-The control has to succeed, or to get as far as the argument that is wrong on purpose: a filter refuses the call before the kernel looks at that.
-Where it would do harm, or a container may not do it either, there is none, and the refusal alone is looked at.
+The control has to succeed, or to get as far as the argument that is wrong on purpose: a filter denies the call before the kernel looks at that.
+Where it would do harm, or a container may not do it either, there is none, and the denial alone is looked at.
 """
 
 import base64
@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import functools
 import glob
 import json
 import mmap
@@ -56,7 +57,7 @@ Place = dict[str, Any]
 class Attempt(NamedTuple):
     who: str
     what: str
-    refused: str  # the errors that are a refusal
+    denied: str  # the errors that are a denial
     do: Callable[[Place], object]
     control: str = SUCCEEDED
 
@@ -91,9 +92,9 @@ def write(directory: str) -> None:
 def overwrite(path: str) -> None:
     """Write a file what it says already."""
     with open(path, "r+b") as file:
-        said = file.read(1)
+        found = file.read(1)
         file.seek(0)
-        file.write(said)
+        file.write(found)
 
 
 def truncate(path: str) -> None:
@@ -107,10 +108,10 @@ def rename(path: str) -> None:
 
 def unlink(path: str) -> None:
     with open(path, "rb") as file:
-        said = file.read()
+        found = file.read()
     os.unlink(path)
     with open(path, "wb") as file:
-        file.write(said)
+        file.write(found)
 
 
 def clear_flags(path: str) -> None:
@@ -150,7 +151,7 @@ def a_socket(*kind: int) -> None:
 
 
 def run(*argv: str) -> None:
-    """Run a program; that it cannot do its work counts as refused."""
+    """Run a program; that it cannot do its work counts as denied."""
     child = os.posix_spawn(argv[0], argv, os.environ)
     if os.waitpid(child, 0)[1] != 0:
         raise PermissionError(errno.EPERM, f"{argv[0]} failed")
@@ -276,7 +277,7 @@ def read_memory(pid: int) -> None:
     to = ctypes.create_string_buffer(1)
     mine = (ctypes.c_void_p * 2)(ctypes.addressof(to), 1)
     theirs = (ctypes.c_void_p * 2)(1, 1)
-    syscall("process_vm_readv", pid, ctypes.cast(mine, ctypes.c_char_p), 1, ctypes.cast(theirs, ctypes.c_char_p), 1, 0)
+    syscall("process_vm_readv", pid, ctypes.addressof(mine), 1, ctypes.addressof(theirs), 1, 0)
 
 
 def hold_lock(path: str) -> None:
@@ -295,11 +296,15 @@ def command(*argv: str) -> None:
         raise PermissionError(errno.EACCES, done.stderr)
 
 
+def write_to(directory: str, _place: Place) -> None:
+    write(directory)
+
+
 # A path that is not there inside is as good as one that may not be opened.
 HIDDEN, FILTERED = "ENOENT EACCES", "EPERM"
 ATTEMPTS = [
     # The network
-    Attempt("server", "reach the gate from behind", "ECONNREFUSED ENETUNREACH EPERM", lambda p: tcp("127.0.0.1", 443)),
+    Attempt("server", "reach the gateway from behind", "ECONNREFUSED ENETUNREACH EPERM", lambda p: tcp("127.0.0.1", 443)),
     Attempt("server", "reach the host by its own address", "ENETUNREACH EPERM", lambda p: tcp(p["address"], 443)),
     Attempt("server", "find a way to any address on the internet", "ENETUNREACH EPERM", lambda p: routed("198.51.100.1")),
     Attempt("server", "find a way to the host's name server", "ENETUNREACH EPERM", lambda p: routed(p["nameserver"])),
@@ -313,7 +318,7 @@ ATTEMPTS = [
     Attempt("server", "reach D-Bus", "EAFNOSUPPORT ENOENT", lambda p: unix("/run/dbus/system_bus_socket")),
     Attempt("server", "reach systemd's own socket", "EAFNOSUPPORT ENOENT", lambda p: unix("/run/systemd/private")),
     Attempt("server", "reach systemd's notify socket", "EAFNOSUPPORT ENOENT", lambda p: datagram("/run/systemd/notify")),
-    Attempt("server", "reach HAProxy's admin socket", "EAFNOSUPPORT ENOENT", lambda p: unix(p["door_admin"])),
+    Attempt("server", "reach HAProxy's admin socket", "EAFNOSUPPORT ENOENT", lambda p: unix(p["proxy_admin"])),
     Attempt("server", "reach Caddy's admin socket", "EAFNOSUPPORT ENOENT", lambda p: unix("/run/caddy/admin.sock")),
     # What others keep
     Attempt("server", "read the signing key's file", HIDDEN, lambda p: read(p["key"])),
@@ -321,7 +326,7 @@ ATTEMPTS = [
     Attempt("server", "read /etc/shadow", HIDDEN, lambda p: read("/etc/shadow")),
     Attempt("server", "read a user's home", HIDDEN, lambda p: os.listdir("/home/ops")),
     Attempt("server", "read root's home", HIDDEN, lambda p: os.listdir("/root")),
-    Attempt("server", "read the gate's keys", HIDDEN, lambda p: os.listdir("/var/lib/caddy")),
+    Attempt("server", "read the gateway's keys", HIDDEN, lambda p: os.listdir("/var/lib/caddy")),
     Attempt("server", "read the journal", HIDDEN, lambda p: journal()),
     # The audit log
     Attempt("server", "truncate the audit log", "EPERM", lambda p: truncate(p["audit"])),
@@ -331,7 +336,7 @@ ATTEMPTS = [
     Attempt("server", "unlink the audit log", "EPERM EACCES EBUSY EROFS", lambda p: unlink(p["audit"])),
     # Writing
     *(
-        Attempt("server", f"write to {where}", "EROFS EACCES ENOENT EPERM", lambda p, where=where: write(where))
+        Attempt("server", f"write to {where}", "EROFS EACCES ENOENT EPERM", functools.partial(write_to, where))
         for where in ("/", "/usr/bin", "/etc", "/opt/nous", "/run", "/var", "/home", "/dev")
     ),
     Attempt("server", "write to the release that runs", "EROFS", lambda p: write(p["release"])),
@@ -374,26 +379,26 @@ ATTEMPTS = [
     Attempt("server", "become root", "EPERM EINVAL", lambda p: os.setuid(0)),
     # Other processes
     Attempt("server", "see other processes", "ENOENT", lambda p: others()),
-    Attempt("server", "signal the gate", "ESRCH EPERM", lambda p: os.kill(p["caddy"], 0)),
+    Attempt("server", "signal the gateway", "ESRCH EPERM", lambda p: os.kill(p["caddy"], 0)),
     Attempt("server", "be traced, or trace", FILTERED, lambda p: ptrace(0, 0)),
-    Attempt("server", "read the gate's memory", "EPERM ESRCH", lambda p: read_memory(p["caddy"]), "EFAULT"),
+    Attempt("server", "read the gateway's memory", "EPERM ESRCH", lambda p: read_memory(p["caddy"]), "EFAULT"),
     Attempt("server", "enter another network namespace", "EPERM ENOENT", lambda p: enter(p["caddy"])),
     # Limits
     Attempt("server", "allow itself core dumps", "EPERM", lambda p: raise_limit(resource.RLIMIT_CORE)),
     Attempt("server", "allow itself more files", "EPERM", lambda p: raise_limit(resource.RLIMIT_NOFILE)),
     # Another local user
-    Attempt("user", "reach the server past the gate, over TCP", "ECONNREFUSED", past_the_gate),
-    Attempt("user", "reach the server by the door's socket", "EACCES", lambda p: unix(p["door"])),
-    Attempt("user", "hold the door by HAProxy's admin socket", "EACCES", lambda p: unix(p["door_admin"])),
-    Attempt("user", "open the gate by Caddy's admin socket", "EACCES", lambda p: unix("/run/caddy/admin.sock")),
+    Attempt("user", "reach the server past the gateway, over TCP", "ECONNREFUSED", past_the_gate),
+    Attempt("user", "reach the server by the proxy's socket", "EACCES", lambda p: unix(p["proxy"])),
+    Attempt("user", "pause traffic by HAProxy's admin socket", "EACCES", lambda p: unix(p["proxy_admin"])),
+    Attempt("user", "open the gateway by Caddy's admin socket", "EACCES", lambda p: unix("/run/caddy/admin.sock")),
     Attempt("user", "enter the server's network namespace", "EACCES EPERM", lambda p: enter(p["pid"])),
     Attempt("user", "read the signing key", "EACCES", lambda p: read(p["key"])),
     Attempt("user", "read the server's credentials", "EACCES", lambda p: os.listdir("/run/credentials/nous.service")),
     Attempt("user", "read secrets.env", "EACCES", lambda p: read("/etc/nous/secrets.env")),
     Attempt("user", "read nous.env", "EACCES", lambda p: read("/etc/nous/nous.env")),
     Attempt("user", "read build.json", "EACCES", lambda p: read("/etc/nous-vm/build.json")),
-    Attempt("user", "read activate.json", "EACCES", lambda p: read("/etc/nous-vm/activate.json")),
-    Attempt("user", "read accepted.json", "EACCES", lambda p: read("/opt/nous/accepted.json")),
+    Attempt("user", "read deploy.json", "EACCES", lambda p: read("/etc/nous-vm/deploy.json")),
+    Attempt("user", "read known-good.json", "EACCES", lambda p: read("/opt/nous/known-good.json")),
     Attempt("user", "read the backups", "EACCES", lambda p: os.listdir("/opt/nous/backups")),
     Attempt("user", "read the database", "EACCES", lambda p: read(f"{p['state']}/state.db")),
     Attempt("user", "read the tokens", "EACCES", lambda p: read(f"{p['state']}/auth/tokens.json")),
@@ -409,9 +414,9 @@ ATTEMPTS = [
     Attempt("user", "trace the server", "EPERM", lambda p: ptrace(16, p["pid"])),
     Attempt("user", "signal the server", "EPERM", lambda p: os.kill(p["pid"], 0)),
     Attempt("user", "command the server's unit", "EACCES", lambda p: command("systemctl", "reset-failed", "nous.service")),
-    Attempt("user", "hold the door with nous-vm-activate", "EACCES", lambda p: command("/usr/local/sbin/nous-vm-activate", "open")),
-    Attempt("user", "hold the activation's lock", "EACCES", lambda p: hold_lock(p["lock"])),
-    Attempt("user", "hold the activation's lock by reading", "EACCES", lambda p: hold_lock_by_reading(p["lock"])),
+    Attempt("user", "resume traffic with nous-vm", "EACCES", lambda p: command("/usr/local/sbin/nous-vm", "undrain")),
+    Attempt("user", "hold the deployment lock", "EACCES", lambda p: hold_lock(p["lock"])),
+    Attempt("user", "hold the deployment lock by reading", "EACCES", lambda p: hold_lock_by_reading(p["lock"])),
 ]
 
 
@@ -421,22 +426,22 @@ def outcome(attempt: Attempt, place: Place) -> str:
     child = os.fork()
     if child == 0:
         signal.alarm(SECONDS)
-        said = SUCCEEDED
+        found = SUCCEEDED
         try:
             attempt.do(place)
         except TimeoutError:
-            said = "ETIMEDOUT"
+            found = "ETIMEDOUT"
         except OSError as error:
-            said = errno.errorcode.get(error.errno or 0, f"{type(error).__name__}: {error}")
-        except Exception as error:
-            said = f"{type(error).__name__}: {error}"
-        os.write(theirs, said.encode())
+            found = errno.errorcode.get(error.errno or 0, f"{type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - whatever comes of an attempt is what is looked for
+            found = f"{type(error).__name__}: {error}"
+        os.write(theirs, found.encode())
         os._exit(0)
     os.close(theirs)
     with open(ours, encoding="utf-8") as pipe:
-        said = pipe.read()
+        found = pipe.read()
     _pid, status = os.waitpid(child, 0)
-    return said or f"ended by signal {os.WTERMSIG(status)}"
+    return found or f"ended by signal {os.WTERMSIG(status)}"
 
 
 def table() -> str:
@@ -444,8 +449,8 @@ def table() -> str:
     lines = []
     for who, title in (("server", "from inside the server's unit"), ("user", "as another local user")):
         tried = [attempt for attempt in ATTEMPTS if attempt.who == who]
-        lines += [f"| tried {title} | refused with |", "|---|---|"]
-        lines += [f"| {attempt.what} | {' or '.join(attempt.refused.split())} |" for attempt in tried] + [""]
+        lines += [f"| tried {title} | denied with |", "|---|---|"]
+        lines += [f"| {attempt.what} | {' or '.join(attempt.denied.split())} |" for attempt in tried] + [""]
     return "\n".join(lines)
 
 

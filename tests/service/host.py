@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import container
@@ -30,7 +30,7 @@ HERE = Path(__file__).parent
 FULL = os.environ.get("NOUS_VM_SERVICE") == "full"
 FORM = Form(FULL, "make service-full")
 only_full, only_on = FORM.only_full, FORM.only_on
-# Requests a second. The short form shows what is lost and what is done twice; how much the door stands needs a machine that does nothing else.
+# Requests a second. The short form shows what is lost and what is done twice; how much the proxy carries needs a machine that does nothing else.
 RATE = float(os.environ.get("NOUS_VM_SERVICE_RATE", "200" if FULL else "50"))
 SITE = {
     "nous_vm_hosts": "all",
@@ -43,7 +43,7 @@ SITE = {
     # One is signed in with, once; the full form takes longer than the hour that it would be good for.
     "nous_service_settings": {"NOUS_OAUTH_ACCESS_TTL": 86400},
 }
-UNIT, DOOR = "nous.service", "nous-door.service"
+UNIT, PROXY = "nous.service", "nous-proxy.service"
 
 
 def rest(*cases: tuple[Any, ...] | str | bytes) -> list[Any]:
@@ -78,7 +78,7 @@ class Stream(NamedTuple):
 
 
 class Load:
-    """A load under way; once ended, what came of it beside what the server says it executed."""
+    """A load under way; once ended, what came of it beside what the server's record has."""
 
     def __init__(self, host: Host) -> None:
         self.host, self.run = host, f"run{time.monotonic_ns()}"
@@ -99,13 +99,13 @@ class Load:
     def read(self) -> None:
         assert self.process.stdout
         for line in self.process.stdout:
-            said = json.loads(line)
-            if "requests" in said:
-                self.rate = said["rate"]
-                self.requests = [Request(*each) for each in said["requests"]]
-                self.streams = [Stream(*each) for each in said["streams"]]
+            report = json.loads(line)
+            if "requests" in report:
+                self.rate = report["rate"]
+                self.requests = [Request(*each) for each in report["requests"]]
+                self.streams = [Stream(*each) for each in report["streams"]]
             else:
-                self.now = said
+                self.now = report
 
     def settle(self) -> None:
         """Wait until the answers of another second came and hardly any request waits."""
@@ -208,7 +208,7 @@ class Host:
         subprocess.run([REPOSITORY / "tests/standin/pack.py", f"--version={version}", f"--fault={fault}", archive], check=True)
         return archive
 
-    def play(self, playbook: str = "site", *options: str, **variables: object) -> subprocess.CompletedProcess[str]:
+    def play(self, playbook: str = "site", /, *options: str, **variables: object) -> subprocess.CompletedProcess[str]:
         extra = json.dumps(SITE | {"nous_service_archive": str(self.release)} | variables)
         command = ["ansible-playbook", f"playbooks/{playbook}.yml", "--inventory", f"{self.container},", "--extra-vars", extra, *options]
         return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
@@ -232,12 +232,13 @@ class Host:
     def query(self, sql: str) -> list[list[Any]]:
         """Ask the server's database, beside the server."""
         script = f"import json, sqlite3; print(json.dumps(sqlite3.connect('file:/var/lib/nous/state.db?mode=ro', uri=True).execute({sql!r}).fetchall()))"
-        return json.loads(self.sh("python3 -", stdin=script))
+        found: list[list[Any]] = json.loads(self.sh("python3 -", stdin=script))
+        return found
 
     def rows(self) -> dict[str, tuple[str, str]]:
-        """Return the status and the detail of every row of nous-vm-check that is about the service."""
-        said = json.loads(self.sh("/usr/local/sbin/nous-vm-check --json || true"))
-        return {row["name"]: (row["status"], row["detail"]) for row in said["rows"] if row["part"] == "nous_service"}
+        """Return the status and the detail of every row of nous-vm check that is about the server."""
+        found = json.loads(self.sh("/usr/local/sbin/nous-vm check --json || true"))
+        return {row["name"]: (row["status"], row["detail"]) for row in found["rows"] if row["part"] == "deploy"}
 
     def check(self) -> dict[str, str]:
         return {name: status for name, (status, _detail) in self.rows().items()}
@@ -259,7 +260,7 @@ class Host:
 
     @contextlib.contextmanager
     def load(self) -> Iterator[Load]:
-        """A load that runs within `with`, and is whole and compared with the server's record after it."""
+        """A load that runs within `with`, and is complete and compared with the server's record after it."""
         load = Load(self)
         load.start()
         try:
@@ -270,12 +271,15 @@ class Host:
             load.end()
 
     def in_flight(self) -> int:
-        """Return how many requests the server is answering, as a stop of it asks its door."""
-        script = "import json, runpy; made = runpy.run_path('/usr/local/sbin/nous-vm-activate')"
-        return int(self.sh("python3 -", stdin=f"{script}; print(made['Door'](json.load(open('/etc/nous-vm/activate.json'))).in_flight())"))
+        """Return how many requests the server is answering, as a stop of it queries the proxy."""
+        return int(self.package("from nous_vm.deploy.service import service; print(service().proxy.in_flight())"))
+
+    def package(self, program: str) -> str:
+        """Run a program with the host's package."""
+        return self.sh("python3 -I -", stdin=f"import sys; sys.path.insert(0, '/usr/local/lib/nous-vm'); {program}")
 
     def answers(self) -> bool:
-        return '"reason": null' in self.sh("/usr/local/sbin/nous-vm-activate status", check=False)
+        return '"unhealthy": null' in self.sh("/usr/local/sbin/nous-vm releases --json", check=False)
 
     @contextlib.contextmanager
     def running(self, user: str, program: str, *arguments: str) -> Iterator[None]:
@@ -284,7 +288,7 @@ class Host:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert process.stdin and process.stdout
         try:
-            assert process.stdout.readline(), "the program ended before it said anything"
+            assert process.stdout.readline(), "the program ended before it printed anything"
             yield
         finally:
             process.stdin.close()
@@ -295,7 +299,12 @@ class Branch:
     """The repository on the host that is followed, and a clone of it here that is pushed from."""
 
     url = "file:///srv/nous.git"
-    followed = {"nous_service_source": "git", "nous_service_git_url": url, "nous_service_git_ref": "main", "nous_service_follow": True}
+    followed: ClassVar[dict[str, object]] = {
+        "nous_service_source": "git",
+        "nous_service_git_url": url,
+        "nous_service_git_ref": "main",
+        "nous_service_follow": True,
+    }
 
     def __init__(self, host: Host) -> None:
         self.host, self.clone = host, host.work / "nous.git"
@@ -303,7 +312,7 @@ class Branch:
 
     def push(self, version: str, fault: str = "none") -> str:
         """Push a release; return the name that it gets on the host."""
-        pack = [REPOSITORY / "tests/standin/pack.py", "--git", f"--version={version}", f"--fault={fault}", self.clone]
+        pack: list[str | Path] = [REPOSITORY / "tests/standin/pack.py", "--git", f"--version={version}", f"--fault={fault}", self.clone]
         subprocess.run(pack, check=True)
         git = ["git", "-C", str(self.clone), "-c", "protocol.ext.allow=always"]
         there = f"ext::docker exec --interactive {self.host.container} %S /srv/nous.git"

@@ -1,4 +1,4 @@
-"""What a server, its flush or its door that was taken over can still do, and another local user: all is refused, and succeeds where nothing refuses it."""
+"""What a server, its flush or its proxy that was taken over can still do, and another local user: all is denied, and succeeds where nothing denies it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Any, NamedTuple
 
 import attempts
 import pytest
-from host import DOOR, REPOSITORY, UNIT, Host
+from controller import REPOSITORY
+from host import PROXY, UNIT, Host
 
 TOOL = "/usr/local/lib/nous-vm-test/attempts.py"
-SAID = "/usr/local/lib/nous-vm-test/said.json"  # opened by systemd, before the sandbox
+OUTPUT = "/usr/local/lib/nous-vm-test/output.json"  # opened by systemd, before the sandbox
 CLONE = "nous-attempts.service"
 PYTHON = "/opt/nous/current/venv/bin/python"
 SCRATCH = "/var/tmp/nous-vm-attempts"
 UNKNOWN = f"/run/systemd/system/{UNIT}.d/unknown.conf"
-README = REPOSITORY / "collections/ansible_collections/nous/vm/roles/nous_service/docs.md"
+README = REPOSITORY / "collections/ansible_collections/nous/vm/roles/nous_service/threat-model.md"
 # The clone lives in the unit's text; only what makes it a service is taken away, and what is run is another.
 DROPPED = (
     *("ExecStart", "ExecStop", "ExecStopPost", "ExecStartPost", "ExecReload", "Restart", "RestartSec", "RestartSteps", "RestartMaxDelaySec", "Type"),
@@ -32,12 +33,12 @@ class Other(NamedTuple):
     python: str  # where the sandbox has none, it is let in
     may: tuple[str, ...]
     where: dict[str, Any]
-    also: str  # errors that are a refusal for want of the family of sockets, or of the file
+    also: str  # errors that are a denial for want of the family of sockets, or of the file
 
 
 OTHERS = {
     "flush": Other("nous-state-flush.service", PYTHON, ("open a unix socket",), {}, "EAFNOSUPPORT"),
-    "door": Other(DOOR, "", ("open a unix socket",), {"state": "/tmp", "release": "/usr/lib", "own": "/usr/sbin/haproxy"}, "ENOENT"),
+    "proxy": Other(PROXY, "", ("open a unix socket",), {"state": "/tmp", "release": "/usr/lib", "own": "/usr/sbin/haproxy"}, "ENOENT"),
 }
 
 
@@ -51,9 +52,9 @@ def place(host: Host) -> dict[str, Any]:
         "state": "/var/lib/nous",
         "release": release,
         "own": host.sh(f"readlink -f {PYTHON}"),
-        "door": "/run/nous-door/mcp.sock",
-        "door_admin": "/run/nous-door-admin/haproxy.sock",
-        "lock": "/run/nous-vm-activate.lock",
+        "proxy": "/run/nous-proxy/mcp.sock",
+        "proxy_admin": "/run/nous-proxy-admin/haproxy.sock",
+        "lock": "/run/nous-vm/deployment.lock",
         "bind": ["127.0.0.1", 8088],
         "pid": int(host.show("MainPID", UNIT)),
         "caddy": int(host.show("MainPID", "caddy.service")),
@@ -67,7 +68,7 @@ def encoded(where: dict[str, Any]) -> str:
 def clone(unit: str, python: str, where: dict[str, Any]) -> str:
     """Return a unit as it is, but for what is run in it."""
     kept = [line for line in unit.splitlines() if line.split("=")[0] not in DROPPED and not line.startswith(("[Install]", "WantedBy", "Also", "Upholds"))]
-    streams = f"StandardInput=file:{TOOL}\nStandardOutput=truncate:{SAID}\nStandardError=journal\n"
+    streams = f"StandardInput=file:{TOOL}\nStandardOutput=truncate:{OUTPUT}\nStandardError=journal\n"
     run = f"[Service]\nType=oneshot\nExecStart={python} - server\n{streams}"
     return "\n".join(kept) + f"\n{run}Environment=NOUS_VM_ATTEMPTS={encoded(where)}\n"
 
@@ -86,8 +87,8 @@ def tried(host: Host, unit: str, python: str, where: dict[str, Any]) -> dict[str
         host.sh(f"systemctl start {CLONE}")
     finally:
         host.sh(f"rm -f /run/systemd/system/{CLONE}; systemctl daemon-reload")
-    said: dict[str, str] = json.loads(host.sh(f"cat {SAID}"))
-    return said
+    found: dict[str, str] = json.loads(host.sh(f"cat {OUTPUT}"))
+    return found
 
 
 def exposed(host: Host, unit: str) -> dict[str, Any]:
@@ -105,18 +106,18 @@ def found(host: Host) -> dict[str, dict[str, str]]:
     host.sh(f"rm -rf {SCRATCH}; mkdir -p {SCRATCH}/auth; cd {SCRATCH}; touch state.db auth/tokens.json; echo scratch > audit.jsonl")
     outside = where | {"audit": f"{SCRATCH}/audit.jsonl", "state": SCRATCH, "release": SCRATCH}
     control = host.sh(f"NOUS_VM_ATTEMPTS={encoded(outside)} python3 {TOOL} control")
-    return {"refused": inside | json.loads(user), "control": json.loads(control)}
+    return {"denied": inside | json.loads(user), "control": json.loads(control)}
 
 
-def test_everything_is_refused(found: dict[str, dict[str, str]]) -> None:
+def test_everything_is_denied(found: dict[str, dict[str, str]]) -> None:
     print()
     wrong = []
     for attempt in attempts.ATTEMPTS:
         name = f"{attempt.who}: {attempt.what}"
-        seen, control = found["refused"][name], found["control"].get(name, "-")
+        seen, control = found["denied"][name], found["control"].get(name, "-")
         print(f"{name:55} {seen:20} control: {control}")
-        if seen not in attempt.refused.split():
-            wrong.append(f"{name}: {seen}, not {attempt.refused}")
+        if seen not in attempt.denied.split():
+            wrong.append(f"{name}: {seen}, not {attempt.denied}")
     assert len(attempts.ATTEMPTS) >= 25
     assert wrong == []
 
@@ -127,19 +128,19 @@ def test_the_other_units_are_as_closed(host: Host, name: str) -> None:
     seen = tried(host, other.unit, other.python, place(host) | other.where)
     wrong = {}
     for attempt in attempts.ATTEMPTS:
-        wanted = attempts.SUCCEEDED if attempt.what in other.may else f"{attempt.refused} {other.also}"
+        wanted = attempts.SUCCEEDED if attempt.what in other.may else f"{attempt.denied} {other.also}"
         if attempt.who == "server" and seen[f"server: {attempt.what}"] not in wanted.split():
             wrong[attempt.what] = f"{seen[f'server: {attempt.what}']}, not {wanted}"
     assert wrong == {}
 
 
 def test_every_attempt_can_succeed(found: dict[str, dict[str, str]]) -> None:
-    """A refusal means nothing of what fails everywhere."""
+    """A denial means nothing of what fails everywhere."""
     wanted = {f"{each.who}: {each.what}": each.control for each in attempts.ATTEMPTS if each.control != attempts.NONE}
     assert {name: seen for name, seen in found["control"].items() if seen != wanted[name]} == {}
 
 
-def test_readme_shows_the_table() -> None:
+def test_threat_model_shows_the_table() -> None:
     assert attempts.table().strip() in README.read_text(encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""nous-vm-build with real uv and git, beside the service of a host, which asks nothing but a small package index on its loopback."""
+"""nous-vm build with real uv and git, beside the service of a host, which asks nothing but a small package index on its loopback."""
 
 from __future__ import annotations
 
@@ -104,22 +104,23 @@ class Builder:
         return self.sh("cat /srv/source/uv.lock").encode()
 
     def call(self, config: dict[str, Any], release: str = RELEASE, before: str = "umask 027; exec", how: str = "") -> subprocess.CompletedProcess[bytes]:
-        command = ["docker", "exec", "--interactive", self.container, "bash", "-c", f"{before} /usr/local/sbin/nous-vm-build {release} --config - {how}"]
+        command = ["docker", "exec", "--interactive", self.container, "bash", "-c", f"{before} /usr/local/sbin/nous-vm build {release} --config - --json {how}"]
         return subprocess.run(command, input=json.dumps(config).encode(), capture_output=True, check=False)
 
     def build(self, **source: Any) -> dict[str, Any]:
         done = self.call(config(**source))
         assert done.returncode in (0, 1), done
-        said = json.loads(done.stdout)
-        assert (done.returncode == 1) == bool(said["reason"]), said
-        return said
+        document: dict[str, Any] = json.loads(done.stdout)
+        assert (done.returncode == 1) == bool(document["reason"]), document
+        return document
 
     def send(self, archive: bytes, path: str = SENT) -> dict[str, str]:
         self.put(path, archive)
         return {"kind": "archive", "archive": path, "sha256": hashlib.sha256(archive).hexdigest()}
 
     def about(self) -> dict[str, Any]:
-        return json.loads(self.sh(f"cat {FOLDER}/release.json"))
+        found: dict[str, Any] = json.loads(self.sh(f"cat {FOLDER}/release.json"))
+        return found
 
     def seen(self, expression: str) -> str:
         """Return what Python of the release says, as an account that owns nothing and may write nothing."""
@@ -143,7 +144,7 @@ class Builder:
 
 
 def config(**source: Any) -> dict[str, Any]:
-    defaults = {"said": "the source", "url": "", "ref": "", "archive": "", "sha256": "", "requirement": "", "constraints": ["dep<2"]}
+    defaults = {"description": "the source", "url": "", "ref": "", "archive": "", "sha256": "", "requirement": "", "constraints": ["dep<2"]}
     environment = {"UV_DEFAULT_INDEX": INDEX, "UV_HTTP_RETRIES": "0"}
     tools = {"python": "/usr/bin/python3", "uv": "/opt/uv/bin/uv", "environment": environment, "hidden": [SECRET]}
     return {"release": RELEASE, "root": ROOT, "source": defaults | source} | tools
@@ -173,11 +174,11 @@ def heavy(made: Builder) -> dict[str, bytes]:
     return SOURCE | {"pyproject.toml": HEAVY.encode(), "uv.lock": made.lock(HEAVY)}
 
 
-def refused(builder: Builder, step: str, words: str, **source: Any) -> None:
-    """It is refused in one sentence, and nothing is left of it."""
-    said = builder.build(**source)
-    assert said["step"] == step, said
-    assert re.fullmatch(f'the source gave no release: "{re.escape(step)}" failed with .*{words}.*', said["reason"]), said
+def rejected(builder: Builder, step: str, words: str, **source: Any) -> None:
+    """It is rejected in one sentence, and nothing is left of it."""
+    document = builder.build(**source)
+    assert document["step"] == step, document
+    assert re.fullmatch(f'the source gave no release: "{re.escape(step)}" failed with .*{words}.*', document["reason"]), document
     assert builder.releases() == []
 
 
@@ -192,36 +193,36 @@ def test_a_lock_is_honoured(builder: Builder, locked: dict[str, bytes]) -> None:
     assert not builder.build(kind="archive", archive=SENT)["changed"], "what is built is not built again"
 
 
-def test_another_hash_than_the_lock_has_is_refused(builder: Builder, locked: dict[str, bytes]) -> None:
+def test_another_hash_than_the_lock_has_is_rejected(builder: Builder, locked: dict[str, bytes]) -> None:
     digest = hashlib.sha256(WHEELS["dep-1.0-py3-none-any.whl"]).hexdigest().encode()
     assert digest in locked["uv.lock"]
     tampered = locked | {"uv.lock": locked["uv.lock"].replace(digest, digest[::-1])}
-    refused(builder, "Install what the lock says, hashes checked", "Hash mismatch for `dep==1.0`", **builder.send(pack(tampered)))
+    rejected(builder, "Install what the lock says, hashes checked", "Hash mismatch for `dep==1.0`", **builder.send(pack(tampered)))
     assert builder.sh(f"ls -A {Path(SENT).parent}") == ""
 
 
 @pytest.mark.parametrize("whose", [b"wheels", *rest(b"sdist")])
-def test_a_lock_without_hashes_is_refused(builder: Builder, locked: dict[str, bytes], whose: bytes) -> None:
+def test_a_lock_without_hashes_is_rejected(builder: Builder, locked: dict[str, bytes], whose: bytes) -> None:
     """uv itself would install from it."""
     lock = re.sub(rb', hash = "[^"]*"', b"", locked["uv.lock"], count=1)
     assert lock != locked["uv.lock"]
     if whose == b"sdist":
         lock = re.sub(rb"wheels = \[\n *({.*}),\n\]", rb"sdist = \1", lock, count=1)
         assert b"sdist" in lock
-    refused(builder, "Read the source's lock", "uv.lock has no hash for dep 1.0", **builder.send(pack(SOURCE | {"uv.lock": lock})))
+    rejected(builder, "Read the source's lock", "uv.lock has no hash for dep 1.0", **builder.send(pack(SOURCE | {"uv.lock": lock})))
 
 
-@only_full("test_a_lock_without_hashes_is_refused stands for it")
-def test_a_lock_without_files_is_refused(builder: Builder, locked: dict[str, bytes]) -> None:
+@only_full("test_a_lock_without_hashes_is_rejected stands for it")
+def test_a_lock_without_files_is_rejected(builder: Builder, locked: dict[str, bytes]) -> None:
     lock = re.sub(rb"wheels = \[\n.*\n\]\n", b"", locked["uv.lock"], count=1)
     assert lock != locked["uv.lock"]
-    refused(builder, "Read the source's lock", "uv.lock has no hash for dep 1.0", **builder.send(pack(SOURCE | {"uv.lock": lock})))
+    rejected(builder, "Read the source's lock", "uv.lock has no hash for dep 1.0", **builder.send(pack(SOURCE | {"uv.lock": lock})))
 
 
 @pytest.mark.parametrize("lock", [b"garbage =\n", *rest(b"\xff\xfe", b"")], ids=["no TOML", "no text", "empty"])
-def test_a_lock_that_cannot_be_read_is_refused(builder: Builder, lock: bytes) -> None:
+def test_a_lock_that_cannot_be_read_is_rejected(builder: Builder, lock: bytes) -> None:
     step = "Read the source's lock" if lock else "Install what the lock says, hashes checked"
-    refused(builder, step, "uv.lock", **builder.send(pack(SOURCE | {"uv.lock": lock})))
+    rejected(builder, step, "uv.lock", **builder.send(pack(SOURCE | {"uv.lock": lock})))
 
 
 def test_without_a_lock_the_constraints_hold(builder: Builder) -> None:
@@ -243,11 +244,11 @@ def test_an_index(builder: Builder) -> None:
     assert builder.seen("dep.VERSION") == "2.0"
     builder.assert_sound()
     builder.sh(f"rm -r {ROOT}")
-    refused(builder, "Install the server", "nous==9", kind="index", requirement="nous==9")
+    rejected(builder, "Install the server", "nous==9", kind="index", requirement="nous==9")
 
 
 def archives() -> dict[str, tuple[bytes, str]]:
-    """Return archives that cannot be one, each with the words of its refusal."""
+    """Return archives that cannot be one, each with the words of its rejection."""
     whole = pack(SOURCE)
     return {
         "no archive": (b"not an archive", "nous-1.0.tar.gz: .*not a gzip file"),
@@ -262,13 +263,13 @@ NO_ARCHIVES = ["no archive", "cut short", "two folders", "no folder"]
 
 
 @pytest.mark.parametrize(("archive", "words"), [archives()["way out"], *rest(*(archives()[name] for name in NO_ARCHIVES))], ids=["way out", *NO_ARCHIVES])
-def test_an_archive_that_is_none_is_refused(builder: Builder, archive: bytes, words: str) -> None:
-    refused(builder, "Unpack the source archive", words, **builder.send(archive))
+def test_an_archive_that_is_none_is_rejected(builder: Builder, archive: bytes, words: str) -> None:
+    rejected(builder, "Unpack the source archive", words, **builder.send(archive))
     assert builder.sh("find / -xdev -name out.py") == ""
 
 
-def test_another_archive_than_was_meant_is_refused(builder: Builder) -> None:
-    refused(builder, "Read the archive", "its sha256 is another", **builder.send(pack(SOURCE)) | {"sha256": "0" * 64})
+def test_another_archive_than_was_meant_is_rejected(builder: Builder) -> None:
+    rejected(builder, "Read the archive", "its sha256 is another", **builder.send(pack(SOURCE)) | {"sha256": "0" * 64})
 
 
 GIT = "git -c user.name=test -c user.email=test@nous.invalid -c init.defaultBranch=main"
@@ -328,7 +329,7 @@ def test_git_with_a_submodule(builder: Builder, commit: str) -> None:
     ],
 )
 def test_git_that_has_it_not(builder: Builder, commit: str, url: str, ref: str, words: str) -> None:
-    refused(builder, "Fetch the source from git", f"fatal: .*{words}", kind="git", url=url, ref=ref)
+    rejected(builder, "Fetch the source from git", f"fatal: .*{words}", kind="git", url=url, ref=ref)
 
 
 @pytest.mark.parametrize("break_it", ["sed -i '/python/s/: .*/: \"3.1.0\",/' release.json", *rest("rm venv/bin/python")], ids=["another", "gone"])
@@ -356,8 +357,9 @@ def build(*arguments, **options):
     attempts = pathlib.Path(os.environ["UV_PROJECT_ENVIRONMENT"]).parents[1] / "attempts"
     attempts.touch()
     attempts.write_text(json.dumps({
+        "open the deployment lock": attempt(lambda: open("/run/nous-vm/deployment.lock").close()),
         "read a secret": attempt(lambda: open("/srv/secret").read()),
-        "write to a release that is whole": attempt(lambda: pathlib.Path(attempts.parent, "whole/code").write_text("")),
+        "write to a release that is complete": attempt(lambda: pathlib.Path(attempts.parent, "complete/code").write_text("")),
         "write where root may": attempt(lambda: open("/usr/local/sbin/attempt", "w")),
         "ask systemd": attempt(ask_systemd),
         "have systemd run something": attempt(lambda: subprocess.run(["systemd-run", "--quiet", "--wait", "true"], check=True)),
@@ -377,13 +379,13 @@ TRIES = SOURCE | {
 def test_a_build_may_do_nothing_but_build(builder: Builder, here: bool) -> None:
     """What a source runs to be built is nobody's: of root it has the name. Unconfined, all attempts succeed, so they can."""
     builder.put(SECRET, b"secret")
-    builder.sh(f"mkdir -p {ROOT}/releases/whole && cd {ROOT}/releases/whole && touch release.json code")
+    builder.sh(f"mkdir -p {ROOT}/releases/complete && cd {ROOT}/releases/complete && touch release.json code")
     assert builder.call(config(**builder.send(pack(TRIES))), how="--here" if here else "").returncode == 1
     found = json.loads(builder.sh(f"cat {ROOT}/releases/attempts; if mountpoint -q /mnt; then umount /mnt; fi; rm -f /usr/local/sbin/attempt"))
-    assert len(found) == 7 and {said == "done" for said in found.values()} == {here}, found
+    assert len(found) == 8 and {outcome == "done" for outcome in found.values()} == {here}, found
 
 
-SECRETS = ["/etc/nous/secrets.env", "/etc/nous/keys/signing.pem", "/etc/nous-vm/activate.json", "/opt/nous/accepted.json", "/var/lib/nous/state.db"]
+SECRETS = ["/etc/nous/secrets.env", "/etc/nous/keys/signing.pem", "/etc/nous-vm/deploy.json", "/opt/nous/known-good.json", "/var/lib/nous/state.db"]
 
 
 @pytest.mark.parametrize("secret", [*SECRETS, "/opt/nous/backups", "/var/log/nous/audit.jsonl", "/etc/shadow"])
@@ -394,13 +396,13 @@ def test_the_role_hides_what_no_build_needs(host: Host, secret: str) -> None:
 
 def test_other_releases_are_left_alone_and_halves_are_removed(builder: Builder) -> None:
     builder.build(kind="index", requirement="nous")
-    builder.sh(f"cd {ROOT}/releases && mv {RELEASE} whole && mkdir half && touch half/file && mkdir bad && touch bad/bad.json bad/file")
+    builder.sh(f"cd {ROOT}/releases && mv {RELEASE} whole && mkdir half && touch half/file && mkdir bad && touch bad/failed.json bad/file")
     builder.sh(f"mkdir /srv/elsewhere && touch /srv/elsewhere/file && ln -s /srv/elsewhere {ROOT}/releases/link")
     before = builder.sh(f"cd {ROOT}/releases/whole && find . -printf '%p %s %m %T@\\n' | sort")
     builder.build(kind="index", requirement="nous")
     assert builder.releases() == ["bad", RELEASE, "whole"]
     assert builder.sh("ls /srv/elsewhere") == "file", "a link was followed"
-    assert builder.sh(f"ls {ROOT}/releases/bad") == "bad.json", "a release that was tried and was bad is still known to be"
+    assert builder.sh(f"ls {ROOT}/releases/bad") == "failed.json", "a release that failed is still known to have"
     assert builder.sh(f"cd {ROOT}/releases/whole && find . -printf '%p %s %m %T@\\n' | sort") == before
 
 
@@ -430,27 +432,27 @@ def test_killed_at_any_moment_it_is_made_anew(builder: Builder, heavy: dict[str,
 
 def test_one_build_at_a_time(builder: Builder, heavy: dict[str, bytes]) -> None:
     source = builder.send(pack(heavy))
-    command = ["docker", "exec", "--interactive", builder.container, "/usr/local/sbin/nous-vm-build", RELEASE, "--config=-"]
+    command = ["docker", "exec", "--interactive", builder.container, "/usr/local/sbin/nous-vm", "build", RELEASE, "--config=-", "--json"]
     processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     for process in processes:
         assert process.stdin
         process.stdin.write(json.dumps(config(**source)))
         process.stdin.close()
-    said = [json.loads(process.stdout.read()) for process in processes if process.stdout]
+    documents = [json.loads(process.stdout.read()) for process in processes if process.stdout]
     assert [process.wait() for process in processes] == [0, 0, 0]
-    assert sorted(each["changed"] for each in said) == [False, False, True]
+    assert sorted(each["changed"] for each in documents) == [False, False, True]
     builder.assert_sound()
 
 
-def test_what_is_wrong_about_the_call_is_said(builder: Builder) -> None:
+def test_what_is_wrong_about_the_call_is_printed(builder: Builder) -> None:
     other = builder.call(config(kind="index", requirement="nous"), release="other-release")
     assert (other.returncode, other.stdout) == (2, b"")
-    assert other.stderr == b"nous-vm-build: - says how to build some-release, not other-release\n"
+    assert other.stderr == b"nous-vm build: - is for some-release, not for other-release\n"
     broken = builder.call({"release": RELEASE})
     assert (broken.returncode, broken.stdout) == (2, b"")
-    assert broken.stderr.startswith(b"nous-vm-build: - cannot be used")
-    missing = builder.sh(f"/usr/local/sbin/nous-vm-build {RELEASE} --config /no/such.json 2>&1 || echo $?")
-    assert re.fullmatch(r"nous-vm-build: /no/such.json cannot be used: FileNotFoundError.*\n2", missing)
+    assert broken.stderr.startswith(b"nous-vm build: - cannot be used")
+    missing = builder.sh(f"/usr/local/sbin/nous-vm build {RELEASE} --config /no/such.json 2>&1 || echo $?")
+    assert re.fullmatch(r"nous-vm build: /no/such.json cannot be used: FileNotFoundError.*\n2", missing)
     gone = config(kind="index", requirement="nous") | {"python": "/no/python"}
     done = builder.call(gone)
-    assert done.returncode == 1 and "No such file or directory: '/no/python'" in json.loads(done.stdout)["reason"]
+    assert done.returncode == 1 and "/no/python is not installed" in json.loads(done.stdout)["reason"]

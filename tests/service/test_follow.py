@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from host import Branch, Host, wait
+from controller import wait
+from host import Branch, Host
 
 ROOT = "/opt/nous"
 
@@ -28,9 +29,9 @@ def untouched(host: Host) -> Any:
 
 
 def row(host: Host) -> tuple[str, str]:
-    """Return what nous-vm-check says of the newest commit."""
-    said = json.loads(host.sh("/usr/local/sbin/nous-vm-check --json || true"))
-    (found,) = [(row["status"], row["detail"]) for row in said["rows"] if row["name"] == "newest commit"]
+    """Return what nous-vm check prints of the newest commit."""
+    output = json.loads(host.sh("/usr/local/sbin/nous-vm check --json || true"))
+    (found,) = [(row["status"], row["detail"]) for row in output["rows"] if row["name"] == "newest commit"]
     return found
 
 
@@ -61,19 +62,19 @@ def test_a_branch_is_followed(host: Host, branch: Branch) -> None:
         assert look(host) == "exit-code 1"
         assert current(host) == good
         reason = "nous.service crashes"
-        assert (row(host)[0], f"{bad} does not serve: {reason}; {good} serves again" in row(host)[1]) == ("warn", True), row(host)
-        # Even when nothing is left of it but the note that it was bad.
-        host.sh(f"find {ROOT}/releases/{bad} -mindepth 1 -maxdepth 1 -not -name bad.json -exec rm -r {{}} +")
+        assert (row(host)[0], f"{bad} is not deployed: {reason}; {good} answers again" in row(host)[1]) == ("warn", True), row(host)
+        # Even when nothing is left of it but the note that it failed.
+        host.sh(f"find {ROOT}/releases/{bad} -mindepth 1 -maxdepth 1 -not -name failed.json -exec rm -r {{}} +")
         state = untouched(host)
         assert look(host) == "exit-code 1"
         assert untouched(host) == state, "a commit that failed was tried again"
-        assert (row(host)[0], "it was found bad: with these settings, nous.service crashes" in row(host)[1]) == ("warn", True), row(host)
+        assert (row(host)[0], "it failed: with these settings, nous.service crashes" in row(host)[1]) == ("warn", True), row(host)
 
         # The timer does the same, and the next commit is taken.
         better = branch.push("2.2.0")
         host.put("/etc/systemd/system/nous-follow.timer.d/test.conf", "[Timer]\nOnCalendar=\nOnCalendar=*:*:*\nRandomizedDelaySec=0\nAccuracySec=1ms\n")
         host.sh("systemctl daemon-reload; systemctl restart nous-follow.timer")
-        wait(lambda: f"{better} serves, the newest" in host.sh("journalctl --unit=nous-follow --lines=9"), "the timer to take the next commit", 300)
+        wait(lambda: f"{better} is deployed, the newest" in host.sh("journalctl --unit=nous-follow --lines=9"), "the timer to take the next commit", 300)
         host.sh("rm -r /etc/systemd/system/nous-follow.timer.d; systemctl daemon-reload; systemctl restart nous-follow.timer")
         assert current(host) == better
     load.assert_nothing_failed()
@@ -82,8 +83,8 @@ def test_a_branch_is_followed(host: Host, branch: Branch) -> None:
     state = untouched(host)
     assert look(host) == "exit-code 2"
     assert host.answers()
-    status, said = row(host)
-    assert (status, said.count("\n"), f"main of {branch.url} cannot be looked at: fatal: " in said) == ("fail", 0, True), said
+    status, output = row(host)
+    assert (status, output.count("\n"), f"main of {branch.url} cannot be queried: fatal: " in output) == ("fail", 0, True), output
 
     # Nor does a run of the role ask the repository, or go back to an older commit.
     run = host.play(**branch.followed)

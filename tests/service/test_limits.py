@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from host import DOOR, FULL, UNIT, Host, wait
+from controller import wait
+from host import FULL, PROXY, UNIT, Host
 
 FLUSH = "nous-state-flush.service"
 LIMITS = ("MemoryMax", "TasksMax", "LimitNOFILE", "LimitCORE")
@@ -16,7 +17,7 @@ CRASHES = 10 if FULL else 5
 LONGEST = 30  # seconds between an end and the next start, however long it goes on
 
 
-@pytest.mark.parametrize("unit", [UNIT, DOOR, FLUSH])
+@pytest.mark.parametrize("unit", [UNIT, PROXY, FLUSH])
 def test_limits_are_what_systemd_has(host: Host, unit: str) -> None:
     """The control groups of a container may not enforce memory and tasks, so they are read back; what the kernel itself holds is read there."""
     limits = {name: host.show(name, unit) for name in LIMITS}
@@ -49,10 +50,10 @@ def pauses_in(journal: list[dict[str, Any]]) -> list[float]:
     """Return how long systemd waited between each end of the server and the next start."""
     found, ended = [], 0.0
     for line in journal:
-        at, said = int(line["__MONOTONIC_TIMESTAMP"]) / 1e6, str(line.get("MESSAGE"))
-        if "Failed with result" in said:
+        at, output = int(line["__MONOTONIC_TIMESTAMP"]) / 1e6, str(line.get("MESSAGE"))
+        if "Failed with result" in output:
             ended = at
-        elif "Scheduled restart job" in said and ended:
+        elif "Scheduled restart job" in output and ended:
             found.append(at - ended)
     return found
 
@@ -73,11 +74,11 @@ def test_a_crash_loop_slows_down_never_ends_and_is_seen(host: Host, crashing: fl
     warned = host.journal(crashing, UNIT, "--priority=warning")
     assert len(warned) >= CRASHES - 1
     rows = host.check()
-    assert (rows["readiness"], rows["crashes"]) == ("fail", "fail")
+    assert (rows["health"], rows["crashes"]) == ("fail", "fail")
 
 
-def test_all_is_as_promised(host: Host) -> None:
+def test_the_host_is_healthy(host: Host) -> None:
     wait(host.answers, "the server to answer")
     rows = host.rows()
-    assert {f"sandbox of {unit}" for unit in (UNIT, DOOR, FLUSH)} <= rows.keys()
+    assert {f"sandbox of {unit}" for unit in (UNIT, PROXY, FLUSH)} <= rows.keys()
     assert {name: row for name, row in rows.items() if row[0] != "ok"} == {}

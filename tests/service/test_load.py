@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from controller import PATIENCE
-from host import DOOR, FULL, UNIT, Host, Load, only_on, rest, wait
+from controller import PATIENCE, wait
+from host import FULL, PROXY, UNIT, Host, Load, only_on, rest
 from load import call
 from test_state import rows
 from wire import HOST, VENDOR
@@ -25,7 +25,7 @@ def pid(host: Host, unit: str = UNIT) -> str:
 
 
 def socket_of(host: Host) -> str:
-    return host.show("Listen", "nous-door.socket").split()[0]
+    return host.show("Listen", "nous-proxy.socket").split()[0]
 
 
 def restarts(host: Host, load: Load, unit: str, times: int) -> list[tuple[float, float]]:
@@ -63,13 +63,13 @@ def test_restarts_fail_no_request(host: Host) -> None:
     assert_streams_came_back(load, spans)
 
 
-def test_restarts_of_the_door_fail_no_request(host: Host) -> None:
+def test_restarts_of_the_proxy_fail_no_request(host: Host) -> None:
     server = pid(host)
     with host.load() as load:
-        spans = restarts(host, load, DOOR, 3 if FULL else 1)
+        spans = restarts(host, load, PROXY, 3 if FULL else 1)
     load.assert_nothing_failed()
     assert_streams_came_back(load, spans)
-    assert pid(host) == server, "the server does not live and die with its door"
+    assert pid(host) == server, "the server does not live and die with its proxy"
 
 
 REFERENCE = "nous-vm-reference.service"  # does nothing, and is started again like the server
@@ -86,16 +86,17 @@ def kill(host: Host, unit: str) -> tuple[float, float, float]:
         return int(host.show("ExecMainStartTimestampMonotonic", unit)) / 1e6
 
     wait(lambda: started() > since, f"{unit} to be started again")
-    return since, said(host, unit, since, KILLED), started()
+    return since, printed(host, unit, since, KILLED), started()
 
 
-def said(host: Host, unit: str, since: float, what: str) -> float:
-    """Return when a unit, or systemd about it, first said something."""
+def printed(host: Host, unit: str, since: float, what: str) -> float:
+    """Return when a unit, or systemd about it, first printed something."""
 
     def lines() -> list[float]:
         return [int(line["__MONOTONIC_TIMESTAMP"]) / 1e6 for line in host.journal(since, unit) if what in str(line.get("MESSAGE"))]
 
-    return wait(lines, f"{unit} to say {what}")[0]
+    found: list[float] = wait(lines, f"{unit} to print {what}")
+    return found[0]
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def test_killed_it_is_back_within_its_own_start_time(host: Host, lag: Callable[[
             lags.append(lag())
             load.settle()
             since, gone, begun = kill(host, UNIT)
-            kills.append((gone, begun, said(host, UNIT, since, STARTED)))
+            kills.append((gone, begun, printed(host, UNIT, since, STARTED)))
             load.settle()
     print(load)
     usual = statistics.median(each.took for each in load.requests if not any(each.begun < serves and each.ended > gone for gone, _, serves in kills))
@@ -155,12 +156,12 @@ def test_killed_while_calls_are_being_executed(host: Host) -> None:
     load.assert_nothing_failed()
 
 
-def test_killed_door(host: Host) -> None:
+def test_killed_proxy(host: Host) -> None:
     """What was under way through it is cut, and nothing else; nothing is executed twice, and it is back at once."""
     server, kills = pid(host), []
     with host.load() as load:
         for _ in range(3 if FULL else 1):
-            since, gone, _begun = kill(host, DOOR)
+            since, gone, _begun = kill(host, PROXY)
             kills.append((since, gone))
             load.settle()
     print(load)
@@ -183,13 +184,13 @@ POST = f"POST / HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer TOKEN\r\nConte
 STALLS = {
     "head": f"{POST}X-Endless: ",
     "body": f"{POST}Content-Length: 100000\r\n\r\n{{",
-    # More than the door waits for, so that the server has it.
+    # More than the proxy waits for, so that the server has it.
     "long body": f"{POST}Content-Length: 100000\r\n\r\n{{{' ' * 50000}",
     # A whole request, whose answer is more than all sockets on the way hold, and is not read.
     "answer": "",
 }
-# As Caddy's account, so past Caddy, which would hold such heads back: what the door and the server make of them.
-STALL_AT_THE_DOOR = """
+# As Caddy's account, so past Caddy, which would hold such heads back: what the proxy and the server make of them.
+STALL_AT_THE_PROXY = """
 import socket, sys
 kept = []
 for _ in range(int(sys.argv[3])):
@@ -205,10 +206,10 @@ sys.stdin.read()
     ("where", "what"),
     [
         pytest.param("gate", "long body", marks=only_on("debian-13", "one of those that reach the server")),
-        pytest.param("door", "head", marks=only_on("debian-13", "one of those that do not reach the server")),
+        pytest.param("proxy", "head", marks=only_on("debian-13", "one of those that do not reach the server")),
         pytest.param("gate", "answer", marks=only_on("debian-testing", "one of those that reach the server")),
         pytest.param("gate", "body", marks=only_on("debian-testing", "one of those that do not reach the server")),
-        *rest(("gate", "head"), ("door", "body"), ("door", "long body"), ("door", "answer")),
+        *rest(("gate", "head"), ("proxy", "body"), ("proxy", "long body"), ("proxy", "answer")),
     ],
 )
 def test_stalled_clients_hold_no_stop(host: Host, where: str, what: str) -> None:
@@ -222,7 +223,7 @@ def test_stalled_clients_hold_no_stop(host: Host, where: str, what: str) -> None
             for _ in range(clients):
                 stalled.enter_context(host.client.secure(VENDOR)).sendall(sent.encode())
         else:
-            stalled.enter_context(host.running("caddy", STALL_AT_THE_DOOR, socket_of(host), sent, str(clients)))
+            stalled.enter_context(host.running("caddy", STALL_AT_THE_PROXY, socket_of(host), sent, str(clients)))
         wait(lambda: host.in_flight() == (clients if reach else 0), "the server to be busy with them")
         with host.load() as load:
             busy = host.in_flight()

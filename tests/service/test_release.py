@@ -6,13 +6,15 @@ import json
 from typing import Any
 
 import pytest
-from host import Host, only_full, wait
+from controller import wait
+from host import Host, only_full
 
-READY = 8  # seconds that a release on trial has; what waits at the door waits no longer
+READY = 8  # seconds that a candidate has; what waits at the proxy waits no longer
 
 
 def status(host: Host) -> dict[str, Any]:
-    return json.loads(host.sh("/usr/local/sbin/nous-vm-activate status || true"))
+    found: dict[str, Any] = json.loads(host.sh("/usr/local/sbin/nous-vm releases --json || true"))
+    return found
 
 
 @only_full("test_ansible_killed upgrades and goes back by the playbooks too")
@@ -42,7 +44,7 @@ def test_failed_upgrade_fails_no_request(host: Host, fault: str) -> None:
     with host.load() as load:
         run = host.play(nous_service_archive=str(broken), nous_service_ready_timeout=READY)
         assert run.returncode != 0
-        assert "does not serve" in run.stdout, run.stdout[-4000:]
+        assert "is not deployed" in run.stdout, run.stdout[-4000:]
         assert status(host)["current"] == before
         again = host.play(nous_service_archive=str(broken), nous_service_ready_timeout=READY)
         assert again.returncode != 0

@@ -1,4 +1,4 @@
-"""Settings reach the server as they were written, whatever is in them, and nobody else. (What is refused: molecule/nous_service.)"""
+"""Settings reach the server as they were written, whatever is in them, and nobody else. (What is rejected: molecule/nous_service.)"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from host import Host, only_full, only_on
 
 # Canaries are plain, so that they are found however what stands around them is quoted.
 NASTY = "a 'b' \"c\" $HOME ${HOME} `id` 100% %n \\n \\ # ; = é 猫 CANARY é\n second line CANARY\t\n"
-KEPT = ["/etc/nous/secrets.env", "/opt/nous/accepted.json"]  # where root alone finds it
+KEPT = ["/etc/nous/secrets.env", "/opt/nous/known-good.json"]  # where root alone finds it
 
 
 def wish(canary: str) -> dict[str, Any]:
@@ -26,10 +26,10 @@ def environment(host: Host) -> dict[str, str]:
 
 
 def assert_kept(host: Host, run: subprocess.CompletedProcess[str], canary: str, files: list[str]) -> None:
-    """A secret is in these files and nowhere else: not in what Ansible said, not in the journal, the kernel's and the audit's lines included."""
-    said = run.stdout + run.stderr
-    assert "+NOUS_POLICY_DENY=" in said, "what is no secret is shown"
-    assert [line[:2000] for line in said.splitlines() if canary in line] == []
+    """A secret is in these files and nowhere else: not in what Ansible printed, not in the journal, the kernel's and the audit's lines included."""
+    output = run.stdout + run.stderr
+    assert "+NOUS_POLICY_DENY=" in output, "what is no secret is shown"
+    assert [line[:2000] for line in output.splitlines() if canary in line] == []
     journal = "journalctl --quiet --all --output=export"
     assert host.sh(f"{journal} | grep -ac 'Invoked with'") != "0", "modules write to the journal what they are given"
     assert host.sh(f"{journal} | grep -a {canary} | head -c 2000") == ""
@@ -55,9 +55,9 @@ def test_any_value(host: Host) -> None:
 
 
 @only_full("two runs of the site")
-def test_a_secret_of_a_trial_that_failed_is_gone(host: Host) -> None:
+def test_a_secret_of_a_candidate_that_failed_is_gone(host: Host) -> None:
     before, canary = host.play(), "canary51c9a3f7"
     assert before.returncode == 0, before.stdout[-4000:]
     run = host.play("site", "-vvv", "--diff", **wish(canary) | {"nous_service_archive": str(host.pack("1.5.0", "crash"))})
-    assert run.returncode != 0 and "does not serve" in run.stdout, run.stdout[-4000:]
+    assert run.returncode != 0 and "is not deployed" in run.stdout, run.stdout[-4000:]
     assert_kept(host, run, canary, [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from host import DOOR, UNIT, Host, only_full
+from host import PROXY, UNIT, Host, only_full
 
 HAPROXY = "haproxy.service"
 KEY = "sk-ant-that-opens-nothing"
@@ -36,13 +36,13 @@ def test_a_way_out_is_a_way_in(host: Host) -> None:
         assert f"NOUS_ANTHROPIC_API_KEY={KEY}" in host.sh(f"tr '\\0' '\\n' < /proc/{host.show('MainPID')}/environ").splitlines()
         assert host.sh(REACH, user="ops") == "reached"
         rows = host.rows()
-        assert rows["local way in"] == ("warn", "127.0.0.1:8088 can be reached by every local user of this host, past the gate")
-        assert {name: row for name, row in rows.items() if row[0] != "ok" and name != "local way in"} == {}
-        assert {f"sandbox of {unit}" for unit in (UNIT, DOOR)} <= rows.keys()
+        assert rows["local access"] == ("warn", "127.0.0.1:8088 can be reached by every local user of this host, past the gateway")
+        assert {name: row for name, row in rows.items() if row[0] != "ok" and name != "local access"} == {}
+        assert {f"sandbox of {unit}" for unit in (UNIT, PROXY)} <= rows.keys()
     finally:
         taken(host)
     assert host.sh(REACH, user="ops") == "refused"
-    assert host.rows()["local way in"] == ("ok", "none but the socket")
+    assert host.rows()["local access"] == ("ok", "none but the socket")
 
 
 def state_of_haproxy(host: Host) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from host import UNIT, Host, wait
+from controller import wait
+from host import UNIT, Host
 
 FLUSH, TIMER = "nous-state-flush.service", "nous-state-flush.timer"
 DAY, DELAY = 24 * 3600, 15 * 60  # seconds

@@ -14,9 +14,9 @@ def show(name: str) -> str:
 
 
 def answer(host: str) -> int:
-    connection = http.client.HTTPConnection("door", timeout=5)
+    connection = http.client.HTTPConnection("proxy", timeout=5)
     connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.connect("/run/nous-door/mcp.sock")
+    connection.sock.connect("/run/nous-proxy/mcp.sock")
     connection.request("POST", "/", headers={"Host": host, "Content-Type": "application/json"})
     return connection.getresponse().status
 
@@ -39,7 +39,7 @@ print(
             "invocation": show("InvocationID"),
             "restarts": int(show("NRestarts")),
             "answers": answer("nous.example.org"),
-            "refuses_other_hosts": answer("elsewhere.example.org"),
+            "denies_other_hosts": answer("elsewhere.example.org"),
             "release": current.readlink().name,
             "releases": sorted(path.name for path in current.parent.joinpath("releases").iterdir()),
             "version": subprocess.run(

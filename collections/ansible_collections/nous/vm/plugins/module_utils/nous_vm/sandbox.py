@@ -44,6 +44,9 @@ BASE: dict[str, Value] = {
     "LimitCORE": 0,
 }
 
+# Of a unit that needs no socket. systemd-run knows no "none" here.
+NO_SOCKETS = "~AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_PACKET"
+
 
 def directives(changes: Mapping[str, Value] | None = None) -> list[str]:
     """Return the directives of a unit, one a line: those of all units with the changes that it asks for. A list is a directive that stands several times."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ from typing import IO, Any
 from ..atomic import read_json, sync_directory, write
 from ..errors import NousVmError
 from ..names import Names
-from ..sandbox import directives
+from ..sandbox import NO_SOCKETS, directives
 from ..systemd import in_unit
 from .configuration import Configuration
 
@@ -61,7 +62,7 @@ class Backups:
     def create(self, release: str | None, why: str) -> str:
         """Copy the database and return the name of the backup. Raises OSError, NousVmError."""
         now = time.time()
-        name = f"{release}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}"
+        name = self._free_name(f"{release}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}")
         for left in self.folder.glob(".*.partial"):
             shutil.rmtree(left)
         folder = self.folder / f".{name}.partial"
@@ -78,6 +79,11 @@ class Backups:
         sync_directory(self.folder)
         return name
 
+    def _free_name(self, name: str) -> str:
+        """Return a name that no backup has, though another was made in the same second."""
+        names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+        return next(each for each in names if not (self.folder / each).exists())
+
     def put_back(self, name: str) -> None:
         """Put a backup in the place of the database, which no process has open. Raises OSError, NousVmError."""
         with (self.folder / name / "database").open("rb") as file:
@@ -87,7 +93,7 @@ class Backups:
         """Let the server's account copy its database."""
         if self.database is None:
             raise NousVmError("there is no database file to copy")
-        sandbox = directives({"ProtectHome": "tmpfs", "RestrictAddressFamilies": "none", "MemoryMax": "1G", "TasksMax": 32})
+        sandbox = directives({"ProtectHome": "tmpfs", "RestrictAddressFamilies": NO_SOCKETS, "MemoryMax": "1G", "TasksMax": 32})
         how = [f"Slice={self.names.slice}", f"User={self.user}", f"BindPaths={self.database.parent}", *sandbox]
         argv: list[str | Path] = [PYTHON, "-I", "-c", PROGRAM, LIBRARY, way, self.database]
         done = in_unit(self.names.copy, how, argv, timeout=LONGEST, **streams)

@@ -23,6 +23,8 @@ from .operations import LOCK
 from .proxy import Proxy
 from .service import Service, service
 
+HOST_NETWORK = Path("/proc/1/ns/net")
+
 
 def check() -> Iterator[Row]:
     """Yield a row for everything that is looked at."""
@@ -65,16 +67,16 @@ def deployment(known: Service) -> Row:
     if step is None or lock:
         return Row("deployment", "ok", f"{lock}, at the step {step}" if step else "none was interrupted")
     state = show(known.names.recover, "ActiveState", "SubState")
-    detail = f"interrupted at the step {step}; {known.names.recover} is {state.get('ActiveState')} ({state.get('SubState')}), and its journal says why"
-    return Row("deployment", "fail", detail)
+    detail = f"interrupted at the step {step}; {known.names.recover} is {state.get('ActiveState')} ({state.get('SubState')})"
+    return Row("deployment", "fail", f"{detail}, and its journal tells why")
 
 
-def follow(names: Names) -> Iterator[Row]:
+def follow(known: Names) -> Iterator[Row]:
     """Yield the rows on the branch that is followed: what nous-vm deploy --newest printed when the timer ran it last."""
-    timer = show(names.follow_timer, "ActiveState", "UnitFileState", "NextElapseUSecRealtime")
+    timer = show(known.follow_timer, "ActiveState", "UnitFileState", "NextElapseUSecRealtime")
     healthy = timer.get("ActiveState") == "active" and timer.get("UnitFileState") == "enabled"
     yield Row("follow timer", "ok" if healthy else "fail", f"next {timer.get('NextElapseUSecRealtime') or 'never'}")
-    last = show(names.follow, "ActiveState", "Result", "ExecMainStatus", "ExecMainExitTimestamp", "InvocationID")
+    last = show(known.follow, "ActiveState", "Result", "ExecMainStatus", "ExecMainExitTimestamp", "InvocationID")
     if last.get("ActiveState") == "activating":
         yield Row("newest commit", "unknown", "is being looked for")
         return
@@ -84,32 +86,33 @@ def follow(names: Names) -> Iterator[Row]:
     line = " ".join(journal(f"_SYSTEMD_INVOCATION_ID={last.get('InvocationID')}", lines=1))
     # A commit that failed is for a person to look at; that nobody can tell which is the newest is a fault.
     status = "ok" if last.get("Result") == "success" else "warn" if last.get("ExecMainStatus") == "1" else "fail"
-    yield Row("newest commit", status, f"{line or f'see journalctl --unit={names.follow}'}, at {last['ExecMainExitTimestamp']}")
+    yield Row("newest commit", status, f"{line or 'nothing was printed'}, at {last['ExecMainExitTimestamp']}")
 
 
-def credentials(unit: str, names: list[str]) -> Row:
+def credentials(unit: str, expected: list[str]) -> Row:
     """Return the row on the files that systemd hands to the server."""
     pid = show(unit, "MainPID").get("MainPID", "0")
     place = Path(f"/proc/{pid}/root/run/credentials/{unit}")
-    lacking = [name for name in names if not (place / name).exists()]
-    detail = f"{', '.join(lacking)} did not reach the server" if lacking else ", ".join(names)
+    lacking = [name for name in expected if not (place / name).exists()]
+    detail = f"{', '.join(lacking)} did not reach the server" if lacking else ", ".join(expected)
     return Row("credentials", "fail" if lacking else "ok", detail)
 
 
 def proxy_rows(known: Service, about: dict[str, Any]) -> Iterator[Row]:
     """Yield the rows on the way that requests take."""
-    names = known.names
-    for unit in (names.proxy_socket, names.proxy):
+    proxy = known.names.proxy
+    for unit in (known.names.proxy_socket, proxy):
         state = show(unit, "ActiveState", "SubState", "UnitFileState")
         healthy = state.get("ActiveState") == "active" and state.get("UnitFileState") == "enabled"
-        yield Row(unit, "ok" if healthy else "fail", f"{state.get('ActiveState')} ({state.get('SubState')}), {state.get('UnitFileState')} at boot")
-    restarts = int(show(names.proxy, "NRestarts").get("NRestarts") or 0)
+        detail = f"{state.get('ActiveState')} ({state.get('SubState')}), {state.get('UnitFileState')} at boot"
+        yield Row(unit, "ok" if healthy else "fail", detail)
+    restarts = int(show(proxy, "NRestarts").get("NRestarts") or 0)
     yield Row("restarts of the proxy", "ok" if restarts == 0 else "warn", f"{restarts} by itself since it was started")
     yield traffic_row(known.proxy)
     yield Row("mode of the socket", *permissions(Path(about["socket"]), f"0660 root:{about['socket_group']}"))
     if about["private_network"]:
-        pid = show(names.server, "MainPID").get("MainPID", "0")
-        own = pid != "0" and Path(f"/proc/{pid}/ns/net").readlink() != Path("/proc/1/ns/net").readlink()
+        pid = show(known.names.server, "MainPID").get("MainPID", "0")
+        own = pid != "0" and Path(f"/proc/{pid}/ns/net").readlink() != HOST_NETWORK.readlink()
         yield Row("local access", "ok" if own else "fail", "none but the socket" if own else "the server is in the host's network")
     else:
         yield Row("local access", "warn", f"{known.server.address} can be reached by every local user of this host, past the gateway")
@@ -124,11 +127,11 @@ def traffic_row(proxy: Proxy) -> Row:
         return Row("traffic", "fail", f"the local proxy does not answer: {error}")
     expected, detail = traffic.expected(found), "; ".join(map(str, found)) or "flows"
     if state != expected:
-        return Row("traffic", "fail", f"{state}, and it should be {expected}: nous-vm resume has the proxy do what it should ({detail})")
+        return Row("traffic", "fail", f"{state}, and expected is {expected} ({detail}); nous-vm traffic has the proxy do what it should")
     if not found or holder(LOCK):
         return Row("traffic", "ok", detail)
     command = "resume" if any(each.owner == traffic.OPERATOR for each in found) else "recover"
-    return Row("traffic", "fail", f"{detail}; nous-vm {command} lets it flow")
+    return Row("traffic", "fail", f"{detail}; nous-vm {command} resumes it")
 
 
 def directives(units: list[str]) -> Row:
@@ -136,7 +139,7 @@ def directives(units: list[str]) -> Row:
     done = run(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *units], timeout=50, merge=True)
     found = re.findall(r"^(/\S+?):(\d+): (?:Unknown key|Unknown system call|Failed to parse)", done.text, re.MULTILINE)
     lines = {(path, int(number)): read_file(path).decode("utf-8", "replace").splitlines()[int(number) - 1] for path, number in found}
-    if names := sorted({printable(line.partition("=")[0]) for line in lines.values()}):
-        return Row("directives", "warn", f"ignored by this systemd: {', '.join(names)}")
+    if unknown := sorted({printable(line.partition("=")[0]) for line in lines.values()}):
+        return Row("directives", "warn", f"ignored by this systemd: {', '.join(unknown)}")
     status = "unknown" if done.returncode else "ok"
     return Row("directives", status, f"systemd-analyze verify ended with {done.returncode}" if done.returncode else "all known to this systemd")

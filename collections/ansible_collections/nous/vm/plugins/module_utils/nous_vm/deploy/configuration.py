@@ -18,12 +18,13 @@ PATH = CONFIGURATION / "deploy.json"
 class Configuration(NamedTuple):
     """The server, as the role configured it.
 
-    root: directory of the releases. home: of the server's state. files, proxy_files: what server and proxy are started with, and may be put back.
-    credentials: what the server is started with too, but is somebody else's. database: the file that is copied, None if there is none. address: host:port
-    that the server listens on. host: the name it answers to. timeout: seconds a candidate gets to answer. drain: seconds requests under way get to end.
-    keep: how many releases and backups. migrate: the command that moves the data. check: what the health check compares with.
+    path: the file that it is in. root: directory of the releases. home: of the server's state. files, proxy_files: what server and proxy are started with,
+    and may be put back. credentials: what the server is started with too, but is somebody else's. database: the file that is copied, None if there is none.
+    address: host:port that the server listens on. host: the name it answers to. timeout: seconds a candidate gets to answer. drain: seconds requests under
+    way get to end. keep: how many releases and backups. migrate: the command that moves the data. check: what the health check compares with.
     """
 
+    path: Path
     root: Path
     home: str
     user: str
@@ -61,6 +62,7 @@ def load(path: Path = PATH) -> Configuration:
     try:
         about = json.loads(path.read_bytes())
         return Configuration(
+            path=path,
             root=Path(about["root"]),
             home=str(about["home"]),
             user=str(about["user"]),

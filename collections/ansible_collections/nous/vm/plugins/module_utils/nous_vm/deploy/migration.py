@@ -9,7 +9,7 @@ import time
 
 from ..foreign import printable
 from ..names import Names
-from ..sandbox import directives
+from ..sandbox import NO_SOCKETS, directives
 from ..systemd import in_unit, systemctl
 from .configuration import Configuration
 
@@ -23,7 +23,7 @@ def migrate(configuration: Configuration, names: Names, release: str, command: l
     how = [f"Slice={names.slice}", f"User={configuration.user}", f"WorkingDirectory={folder}", *(f"EnvironmentFile={path}" for path in files)]
     how += [f"BindPaths={configuration.home}"]
     # Less than the server's own sandbox, because it may need programs of the host.
-    how += directives({"ProtectHome": "tmpfs", "ProtectProc": "invisible", "RestrictAddressFamilies": "none"})
+    how += directives({"ProtectHome": "tmpfs", "ProtectProc": "invisible", "RestrictAddressFamilies": NO_SOCKETS})
     program = folder / command[0] if (folder / command[0]).exists() else command[0]
     began = time.monotonic()
     done = in_unit(names.migrate, how, [program, *command[1:]], timeout=configuration.timeout)

@@ -9,8 +9,7 @@ from typing import Any
 
 from ..build.configuration import load as load_build
 from ..build.unit import build
-from ..errors import UsageError
-from ..locks import holder
+from ..errors import NousVmError, UsageError
 from ..systemd import is_active, systemctl
 from .backups import REQUESTED
 from .deployment import Deployment, Request
@@ -38,7 +37,7 @@ def actions(service: Service, release: str) -> list[str]:
         needed.append("proxy")
     if set(needed) - {"reload", "enable"} or not running(service):
         needed.append("start")
-    elif not holder(LOCK) and left_paused(service.proxy):
+    elif left_paused(service.proxy):
         needed.append("resume")
     return needed
 
@@ -54,10 +53,10 @@ def deploy(service: Service, release: str, again: bool) -> dict[str, Any]:
     if not again and (failure := service.releases.failure(release, service.settings.digest())):
         return {**result, "rollback": _leave(service, result["previous"]), **failure}
     if service.releases.unable(release):
-        built = build(load_build(), release)
+        reason = _build(release)
         if unable := service.releases.unable(release):
             service.settings.put_back(service.server)
-            return {**result, "reason": built.get("reason") or unable, "rollback": UNTOUCHED, "journal": []}
+            return {**result, "reason": unable if release in service.releases.built() else reason or unable, "rollback": UNTOUCHED, "journal": []}
     needed = actions(service, release)
     if "start" in needed:
         return Deployment(service).run(Request(release, needed, migrate=True))
@@ -68,6 +67,14 @@ def deploy(service: Service, release: str, again: bool) -> dict[str, Any]:
     if "resume" in needed:
         Deployment(service).resume()
     return {**result, "changed": bool(needed), "actions": needed}
+
+
+def _build(release: str) -> str | None:
+    """Build a release; return why it could not be built."""
+    try:
+        return build(load_build(), release).get("reason")
+    except NousVmError as error:
+        return str(error)
 
 
 def _leave(service: Service, current: str | None) -> str:

@@ -15,7 +15,7 @@ from ..atomic import read_json, write, write_json
 from ..foreign import read_file
 from ..names import Names
 from ..systemd import is_active, started, systemctl
-from .configuration import PATH, Configuration
+from .configuration import Configuration
 from .server import Server
 
 
@@ -24,7 +24,7 @@ class Settings:
 
     def __init__(self, configuration: Configuration, names: Names) -> None:
         self.files, self.proxy_files, self.credentials = configuration.files, configuration.proxy_files, configuration.credentials
-        self.record = configuration.known_good
+        self.record, self.configuration = configuration.known_good, configuration.path
         self.names = names
 
     def digest(self) -> str:
@@ -57,7 +57,7 @@ class Settings:
         good, changed = read_json(self.record), []
         if (endpoint := good.get("endpoint", server.endpoint)) != server.endpoint:
             server.address, server.host = endpoint["address"], endpoint["host"]
-            write_json(PATH, read_json(PATH) | endpoint)
+            write_json(self.configuration, read_json(self.configuration) | endpoint)
         for name, file in good.get("files", {}).items():
             path = Path(name)
             if file["content"] == content(path):

@@ -22,6 +22,7 @@ from .deployment import FAILURES, Deployment
 from .operations import LOCK
 from .service import Service
 
+NOTHING = {"changed": False}  # what recover prints if nothing was interrupted
 LONGEST = 7200.0  # seconds that whoever asked waits: a build, and a candidate with its copies and its rollback
 EVENTS = {"deploy": "deployed", "rollback": "rolled back", "restore": "restored", "restart": "restarted"}
 INTERRUPTED = {"changed": True, "reason": "it was interrupted", "rollback": "recover saw to it before the server's next start", "journal": []}
@@ -33,10 +34,12 @@ def in_unit(service: Service, words: list[str]) -> dict[str, Any]:
     origin = {"SUDO_USER": whoever(), **({"SSH_CONNECTION": os.environ["SSH_CONNECTION"]} if "SSH_CONNECTION" in os.environ else {})}
     argv = transient(f"nous-vm-{words[0]}-{os.getpid()}", how, [COMMAND, *words, "--here", "--json"], environment=origin)
     done = run(argv, timeout=LONGEST)
+    found = documents(done.text)
     for error in (UsageError, LockedError):
         if done.returncode == error.exit_code:
-            raise error(done.complaint.removeprefix(f"nous-vm {words[0]}: "))
-    first, *rest = [each for each in documents(done.text) if each.get("changed") is not False or "release" in each] or [INTERRUPTED]
+            raise error(found[0]["message"] if found else done.complaint)
+    # A recovery that fails prints a message alone.
+    first, *rest = [each for each in found if "changed" in each and each != NOTHING] or [INTERRUPTED]
     if first is INTERRUPTED and service.configuration.journal.exists():
         raise InterruptedWork("it was interrupted; nous-vm recover completes it")
     if first.get("rollback") or not rest:
@@ -58,9 +61,9 @@ def documents(text: str) -> list[dict[str, Any]]:
 def here(service: Service, words: list[str], operation: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Do it in this process, alone; whatever was interrupted before comes first. Record what came of it and return the document."""
     with held(LOCK, " ".join(words)):
-        if service.configuration.journal.exists():
-            Deployment(service).recover()
         try:
+            if service.configuration.journal.exists():
+                Deployment(service).recover()
             document = operation()
         except UsageError:
             raise
@@ -82,7 +85,8 @@ def result(document: dict[str, Any], text: str) -> Result:
 
 def message(document: dict[str, Any]) -> str:
     """Return in one sentence what went wrong, with the last lines of the server's journal."""
-    what = f"{document.get('release') or 'It'} is not deployed"
-    sentence = f"{what}: {document['reason']}; {document.get('rollback') or 'there is no other release to roll back to'}."
+    sentence = f"{document['reason']}."
+    if release := document.get("release"):
+        sentence = f"{release} is not deployed: {document['reason']}; {document.get('rollback') or 'there is no other release to roll back to'}."
     lines = " | ".join(printable(line) for line in document.get("journal") or [])
     return f"{sentence} Last lines of its journal: {lines}" if lines else sentence

@@ -37,5 +37,6 @@ def run(arguments: argparse.Namespace) -> Result:
     if not document["changed"]:
         return Result(document, "nothing was interrupted")
     about = {key: document.get(key) for key in ("release", "previous")}
-    record("rolled back" if document.get("reason") else "deployed", "done", why=document.get("reason"), **about)
+    failed = document.get("reason") and document["rollback"] is None
+    record("rolled back" if document.get("reason") else "deployed", "failed" if failed else "done", why=document.get("reason"), **about)
     return Result(document, f"{document['reason']}; {document.get('rollback')}" if document.get("reason") else f"{document['release']} is deployed")
