@@ -29,8 +29,14 @@ MANAGED = (
     "/etc/nous/*.env",
 )
 # What patterns do not match, and directories that the collection shares with others, in which nothing else is looked at.
-SHARED = ("/etc/nous-vm", "/usr/local/lib/nous-vm", "/etc/systemd/system/caddy.service.d", "/etc/systemd/system/multi-user.target.d")
-SHARED += ("/etc/bash_completion.d", "/etc/bash_completion.d/nous-vm")
+SHARED = (
+    "/etc/nous-vm",
+    "/usr/local/lib/nous-vm",
+    "/etc/systemd/system/caddy.service.d",
+    "/etc/systemd/system/multi-user.target.d",
+    "/etc/bash_completion.d",
+    "/etc/bash_completion.d/nous-vm",
+)
 
 
 class Unevaluable(Exception):

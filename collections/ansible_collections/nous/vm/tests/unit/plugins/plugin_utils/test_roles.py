@@ -56,7 +56,12 @@ def host(role: Role, values: Values, **answers: Any) -> dict[str, Any]:
         "flags": dict.fromkeys(asked["flags"], True),
         "calendars": dict.fromkeys(asked["calendars"], ""),
         "paths": {},
+        "gateway": {"owner": "package"},
     }
+    if role.name == "audit_logrotate":
+        about = {"owner": values["audit_logrotate_owner"], "group": values["audit_logrotate_group"]}
+        good["paths"] = {path: about | {"mode": values["audit_logrotate_mode"]} for path in asked["flags"]}
+        good["paths"][values["audit_logrotate_directory"]] = about | {"mode": "0750"}
     return good | answers
 
 
@@ -480,3 +485,18 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     _values, faults = validation.read_all([load("nous_service")], (NEEDED | given).__getitem__)
     assert validation.message(faults[:1]) == str(faults[0])
     assert validation.message([*faults, faults[0]]).splitlines() == ["2 values cannot be used; nothing was changed.", *(f"- {fault}" for fault in faults)]
+
+
+@pytest.mark.parametrize("change", [{"owner": "nous"}, {"group": "root"}, {"mode": "0600"}])
+@pytest.mark.parametrize("path", ["/var/log/nous", "/var/log/nous/audit.jsonl"])
+def test_a_log_of_another_owner_or_mode_is_lacking(path: str, change: dict[str, str]) -> None:
+    role, (values, _faults) = load("audit_logrotate"), read("audit_logrotate", audit_logrotate_group="nous")
+    paths = host(role, values)["paths"]
+    assert role.lacking(values, host(role, values, paths=paths)) == []
+    assert role.lacking(values, host(role, values, paths=paths | {path: paths[path] | change})) == [f"{path} has another owner or mode, or is absent"]
+
+
+def test_a_caddyfile_that_was_edited_by_hand() -> None:
+    (fault,) = judged("caddy_gateway", gateway={"owner": "foreign"})
+    assert fault.startswith("/etc/caddy/Caddyfile was edited by hand on this host; allowed is ")
+    assert fault.endswith("for example mv /etc/caddy/Caddyfile /etc/caddy/Caddyfile.mine.")

@@ -15,10 +15,9 @@ import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import cli, locks, pause
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.build.configuration import Configuration as BuildConfiguration
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy import commands as folder
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy import newest, operations, traffic, transient
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy import facts, newest, operations, traffic, transient
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.commands import backup, drain, recover, releases, restart, restore, rollback
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.commands import deploy as deploy_command
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.commands import facts as facts_command
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.commands import pause as pause_command
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.commands import resume as resume_command
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.commands import traffic as traffic_command
@@ -348,22 +347,26 @@ def test_a_newest_commit_that_fails(shell: Shell, host: Host, branch: dict[str, 
         assert shell("deploy", "--newest").code == 4
 
 
-def test_facts(shell: Shell, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts_command, "load", lambda: host.service(check={"socket_group": "nobody-at-all"}).configuration)
-    monkeypatch.setattr(facts_command, "load_build", lambda: FOLLOWED)
-    found = shell("facts").document
-    assert shell("facts", "--json").document == found
-    assert found["account"] == "root:root"
-    assert found["socket_group"] == ""
-    assert (found["current"], found["source"], found["releases"], found["follow"]) == ("good", "the source of good", ["good"], "none")
-    assert found["python"].keys() == {"/usr/bin/python3"}
-    monkeypatch.setattr("ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.facts.UNITS", host.folder)
+def test_facts(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a host with a release and no timer; then of one with a timer and no current release."""
+    monkeypatch.setattr(facts, "settled", lambda: True)
+    found = facts.facts(str(host.root))
+    assert found == {"current": "good", "source": "the source of good", "releases": ["good"], "follow": "none", "settled": True}
+    monkeypatch.setattr(facts, "UNITS", host.folder)
     (host.folder / NAMES.follow_timer).touch()
     (host.root / "current").unlink()
     host.systemd.enabled.add(NAMES.follow_timer)
-    monkeypatch.setattr(facts_command, "load", lambda: host.service(user="nobody-at-all", check={"socket_group": "root"}).configuration)
-    found = shell("facts").document
-    assert (found["account"], found["socket_group"], found["current"], found["follow"]) == (":root", "root", "", "enabled inactive")
+    found = facts.facts(str(host.root))
+    assert (found["current"], found["source"], found["follow"]) == ("", "", "enabled inactive")
+
+
+@pytest.mark.parametrize(
+    ("code", "printed", "settled"),
+    [(0, b'{"changed": false}', True), (0, b'{"changed": true}', False), (1, b'{"changed": false}', False), (0, b"no JSON", False), (127, b"", False)],
+)
+def test_settled_by_the_command_of_the_host(monkeypatch: pytest.MonkeyPatch, code: int, printed: bytes, settled: bool) -> None:
+    monkeypatch.setattr(facts, "run", lambda _argv, timeout: Completed(code, printed, b""))
+    assert facts.settled() is settled
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"root": 3}'])
