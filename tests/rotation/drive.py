@@ -163,7 +163,7 @@ def run_out_of_memory(label: str, limit: int) -> str:
 
 
 def limit_memory(limit: int) -> None:
-    """Set the limit of the cgroup that trace.py runs a program in, once what is left of the last one is given back: Linux refuses less than is in use."""
+    """Set the limit of the cgroup that trace.py runs a program in, once what is left of the last one is given back: Linux takes no less than is in use."""
     (TIGHT / "memory.force_empty").write_text("0", encoding="ascii")
     names = ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]  # the first may not be above the second
     for name in names if limit > 0 else reversed(names):

@@ -104,13 +104,13 @@ class _Installer:
         if not lacking:
             return
         for patience in (QUICK, []):
-            problems, said = self.attempt(patience, ["--fix-broken"] if interrupted else [], lacking)
+            problems, printed = self.attempt(patience, ["--fix-broken"] if interrupted else [], lacking)
             still = missing(self.names)
             if not still or not problems:
                 break
         if still:
-            said += [f"before, apt-get update printed: {each}" for each in problems]
-            raise PackagesError(f"{', '.join(still)} cannot be installed: {'; '.join(said) or 'apt-get did not say why'}.")
+            printed += [f"before, apt-get update printed: {each}" for each in problems]
+            raise PackagesError(f"{', '.join(still)} cannot be installed: {'; '.join(printed) or 'apt-get did not say why'}.")
         self.outcome.warnings += [f"apt-get update: {each}" for each in problems]
 
     def attempt(self, patience: list[str], more: list[str], lacking: list[str]) -> tuple[list[str], list[str]]:
@@ -191,7 +191,7 @@ def policy(token: str) -> Iterator[None]:
     """Have services that are installed meanwhile, by whoever has the token in the environment, not started.
 
     It is done by policy-rc.d, of which a host has one. One that is there goes aside and is asked for everybody else; what a run that is killed leaves behind
-    serves everybody else in the same way, and the next run takes it away.
+    serves everybody else in the same way, and the next run removes it.
     """
     ours = POLICY.is_file() and MARK in POLICY.read_text(encoding="utf-8", errors="replace")
     if not ours and os.path.lexists(POLICY):

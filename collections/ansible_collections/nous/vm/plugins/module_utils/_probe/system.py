@@ -85,10 +85,10 @@ def groups(names: list[str]) -> dict[str, int]:
 def is_free(address: str) -> bool:
     """Tell whether a program could listen on HOST:PORT."""
     host, _colon, port = address.rpartition(":")
-    with socket.socket() as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket() as candidate:
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            trial.bind((host, int(port)))
+            candidate.bind((host, int(port)))
         except OSError:
             return False
     return True

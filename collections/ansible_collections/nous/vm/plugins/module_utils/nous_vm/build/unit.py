@@ -55,7 +55,7 @@ def properties(configuration: Configuration) -> Iterator[str]:
             "SocketBindAllow": "ipv4:udp:1",  # without any, systemd 255.4 denies nothing (issue 30556)
             "ProtectHome": "read-only",  # a key for git over ssh may be root's
             "UMask": "0022",
-            "SyslogIdentifier": "nous-vm-build",
+            "SyslogIdentifier": "nous-build",
         }
     )
     folder = configuration.releases / configuration.release

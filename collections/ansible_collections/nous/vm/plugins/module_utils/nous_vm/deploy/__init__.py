@@ -1,4 +1,4 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The deployment of the server: its releases, settings and data, the local proxy before it, and the way back when a release does not answer."""
+"""The deployment of the server: its releases, settings and data, the local proxy before it, and the rollback when a release does not answer."""

@@ -4,7 +4,7 @@
 """A deployment: stop the server, start the candidate, and keep it or roll back.
 
 While there is a candidate the local proxy keeps clients waiting and only the health check reaches the server, so that rolling back loses nothing that anybody
-was told. Every step is written to ROOT/deployment.json before it is taken: whatever ends this program, recover knows the way back.
+was told. Every step is written to ROOT/deployment.json before it is taken: whatever ends this program, recover knows how to roll back.
 
 step        what was begun                                      recover
 pause       traffic is paused                                   puts the settings back

@@ -30,6 +30,12 @@ VARIABLES = {
 }
 
 
+def logs(files: list[str]) -> dict[str, dict[str, str]]:
+    """Return the append-only logs and their directory as the role makes them."""
+    about = {"owner": "root", "group": "nous", "mode": "0660"}
+    return {path: about for path in files} | {os.path.dirname(path): about | {"mode": "0750"} for path in files}
+
+
 def complete(_name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Answer for a host that has all that is asked for."""
     asked = arguments["questions"]
@@ -46,7 +52,8 @@ def complete(_name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         "matches": dict.fromkeys(asked["matches"], True),
         "flags": dict.fromkeys(asked["flags"], True),
         "ports": {},
-        "paths": {},
+        "paths": logs(asked["flags"]),
+        "gateway": {"owner": "ours"},
     }
     return {"changed": False, "answers": answers}
 

@@ -456,7 +456,7 @@ def test_questions_of_several_roles_are_asked_once() -> None:
     values, _faults = validation.read_all(roles, NEEDED.__getitem__)
     asked = validation.questions(roles, values)
     assert asked["packages"].count("ca-certificates") == 1
-    assert set(asked) == {"packages", "accounts", "groups", "ports", "space", "pythons", "matches", "units", "flags", "calendars", "paths"}
+    assert set(asked) == {"packages", "accounts", "groups", "ports", "space", "pythons", "matches", "units", "flags", "calendars", "paths", "server", "gateway"}
 
 
 def test_what_is_not_set_or_cannot_be_evaluated() -> None:

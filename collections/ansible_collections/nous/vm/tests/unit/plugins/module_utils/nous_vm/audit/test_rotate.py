@@ -42,9 +42,9 @@ def test_most_of_a_large_log_is_copied_before_the_freeze(place: Place, monkeypat
     inode = place.write(LINES)
     assert place.run("rotate") == 0
     place.assert_complete(LINES, inode)
-    said = capsys.readouterr().err
-    assert f"copy: {LINES.rindex(b'{')} bytes" in said
-    assert said.index("copy: ") < said.index("freeze: ")
+    printed = capsys.readouterr().err
+    assert f"copy: {LINES.rindex(b'{')} bytes" in printed
+    assert printed.index("copy: ") < printed.index("freeze: ")
 
 
 def test_a_tail_that_is_too_large_to_copy_in_the_freeze_ends_the_rotation(

@@ -152,7 +152,7 @@ def test_a_branch_that_is_followed(checked: Checked) -> None:
 def test_directives_that_systemd_does_not_know(checked: Checked) -> None:
     unit = checked.host.folder / "x.service"
     unit.write_text("[Service]\nSealed=yes\n")
-    checked.verified = Completed(1, f"{unit}:2: Unknown key 'Sealed' in section [Service], ignoring.\n".encode(), b"")
+    checked.verified = Completed(1, f"{unit}:2: Unknown key 'Shielded' in section [Service], ignoring.\n".encode(), b"")
     assert checked["directives"] == ("warn", "ignored by this systemd: Sealed")
     checked.verified = Completed(127, b"", b"")
     assert checked["directives"] == ("unknown", "systemd-analyze verify ended with 127")

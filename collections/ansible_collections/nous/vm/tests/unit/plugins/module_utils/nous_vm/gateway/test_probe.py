@@ -162,7 +162,7 @@ def test_not_what_is_on_disk(served: dict[str, Any]) -> None:
     assert probe.not_ready(PARAMETERS, {"apps": {"http": {}}}) == "Caddy does not serve what /etc/caddy/Caddyfile says"
 
 
-@pytest.mark.parametrize("error", [OSError("refused\x1b[2J"), ForeignError("not HTTP")])
+@pytest.mark.parametrize("error", [OSError("unreachable\x1b[2J"), ForeignError("not HTTP")])
 def test_no_answer(served: dict[str, Any], error: Exception) -> None:
     served["answer"] = error
     reason = probe.not_ready(PARAMETERS, {"apps": {}})
