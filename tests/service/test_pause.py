@@ -33,24 +33,32 @@ def nous_vm(host: Host, *words: str) -> dict[str, Any]:
     return document
 
 
+def traffic(host: Host) -> str:
+    """Return what the proxy does; it may be away."""
+    return host.package(f"from nous_vm.deploy.proxy import Proxy; print(Proxy('{ADMIN}').traffic())", check=False)
+
+
 def test_a_pause_fails_no_request(paused: Host) -> None:
     """Nor does a restart of the proxy, or a kill, in it: whoever waits is answered. Started anew it may let in whom it can until it is told."""
     with paused.load() as load:
         nous_vm(paused, "pause", "'a test'")
         wait(lambda: load.now["waiting"] > 0, "requests to wait")
-        assert paused.rows()["traffic"][0] == "fail"
-        assert "held by operator since" in paused.rows()["traffic"][1]
         paused.sh(f"systemctl restart {PROXY}")
-        assert nous_vm(paused, "releases")["traffic"] == "paused"
         wait(lambda: paused.in_flight() == 0, "what it let in to be answered")
         paused.sh(f"systemctl kill --signal=KILL {PROXY}")
-        wait(lambda: paused.show("NRestarts", PROXY) == "1" and nous_vm(paused, "releases")["traffic"] == "paused", "the proxy to come back")
-        assert paused.rows()["restarts of the proxy"][0] == "warn"
+        wait(lambda: paused.show("NRestarts", PROXY) == "1" and traffic(paused) == "paused", "the proxy to come back")
         assert nous_vm(paused, "resume") == {"changed": True, "reasons": []}
         load.settle()
     load.assert_nothing_failed()
-    assert [event["event"] for event in nous_vm(paused, "history")["events"]][-2:] == ["paused", "resumed"]
+    assert paused.rows()["restarts of the proxy"][0] == "warn"
     paused.sh(f"systemctl restart {PROXY}")  # which forgets that it was killed
+    assert [event["event"] for event in nous_vm(paused, "history")["events"]][-2:] == ["paused", "resumed"]
+
+
+def test_who_pauses_is_named(paused: Host) -> None:
+    nous_vm(paused, "pause", "'a test'")
+    status, detail = paused.rows()["traffic"]
+    assert (status, "held by operator since" in detail, "a test (root)" in detail) == ("fail", True, True)
 
 
 def test_a_rejection_says_when_to_come_back(paused: Host) -> None:
@@ -66,15 +74,15 @@ def test_a_rejection_says_when_to_come_back(paused: Host) -> None:
 
 def test_a_pause_ends_by_itself(paused: Host) -> None:
     nous_vm(paused, "pause", "'a test'", "--for", "2s")
-    assert nous_vm(paused, "releases")["traffic"] == "paused"
-    wait(lambda: nous_vm(paused, "releases")["traffic"] == "flows", "its end")
+    assert traffic(paused) == "paused"
+    wait(lambda: traffic(paused) == "flows", "its end")
 
 
 def test_a_restart_of_the_server_does_not_end_a_pause(paused: Host) -> None:
     """Each owner clears a reason of its own."""
     nous_vm(paused, "pause", "'a test'")
     paused.sh(f"systemctl restart {UNIT}")
-    assert nous_vm(paused, "releases")["traffic"] == "paused"
+    assert traffic(paused) == "paused"
 
 
 def test_all_that_runs_as_the_server_is_in_one_slice(host: Host) -> None:
