@@ -237,7 +237,7 @@ def test_main(here: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch:
 
 def test_main_of_a_group(here: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "reconfigure", lambda **_options: None, raising=False)
-    (here.HERE / "commands/audit_rotate.py").write_text('"""Rotates."""', encoding="utf-8")
+    Path(here.HERE, "commands/audit_rotate.py").write_text('"""Rotates."""', encoding="utf-8")
     assert here.main(["audit", "--help"]) == 0
     assert "  audit rotate  Rotates.\n" in capsys.readouterr().out
     assert here.main(["audit"]) == 2
