@@ -39,7 +39,7 @@ class TestRole:
 
     def test_every_variable_carries_the_role_s_name(self, role: Path) -> None:
         names = [*load(role / "defaults/main.yml"), *load(role / "vars/main.yml")]
-        assert [name for name in names if not name.startswith((f"{role.name}_", f"__{role.name}_"))] == []
+        assert [name for name in names if not f"{name}_".startswith((f"{role.name}_", f"__{role.name}_"))] == []
 
     def test_no_role_knows_another(self, role: Path) -> None:
         others = [other.name for other in ROLES if other != role]
