@@ -35,7 +35,7 @@ def call(token: str, tool: str, arguments: dict[str, object]) -> bytes:
 
 
 class Failed(Exception):
-    """How a request failed: refused, cut (before the answer), half (an answer), 5xx, other."""
+    """How a request failed: unreachable, cut (before the answer), half (an answer), 5xx, other."""
 
     def __init__(self, how: str, detail: str = "") -> None:
         super().__init__(how, detail)
@@ -55,7 +55,7 @@ class Load:
         try:
             return await asyncio.open_connection("127.0.0.1", 443, ssl=TLS, server_hostname=HOST, local_addr=(self.source, 0))
         except OSError as error:
-            raise Failed("refused", str(error)) from error
+            raise Failed("unreachable", str(error)) from error
 
     def post(self, number: int) -> bytes:
         return call(self.token, "note", {"text": TEXT, "call_id": f"{self.run_name}-{number}"})

@@ -9,7 +9,7 @@ ls /etc/systemd/system /etc/systemd/system/*.d /etc/systemd/system/*.wants /usr/
 systemctl list-units --all --no-legend 'nous*' | grep -v 'not-found *inactive' || true
 """
 # What other roles bring.
-OTHERS = ("audit-logrotate-nous", "nous-vm", "nous-vm-check", "nous-vm-gate", "nous-vm-seal")
+OTHERS = ("audit-logrotate-nous", "nous-vm")
 
 
 @only_full("four runs of the site")

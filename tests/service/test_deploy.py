@@ -207,7 +207,7 @@ def test_killed_before_each_act(watched: Releases, acts: list[Act]) -> None:
 
 @contextlib.contextmanager
 def stopped_at(releases: Releases, point: Act, release: str, by: str = "root") -> Iterator[None]:
-    """Let the activation come to an act, and stop there. It must be ended, or go on, within."""
+    """Let the deployment come to an act, and stop there. It must be ended, or go on, within."""
     plan(releases.host, "deploy", "stop", point)
     command = ["docker", "exec", f"--env=SUDO_USER={by}", releases.host.container, PROGRAM, "deploy", release]
     asked = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

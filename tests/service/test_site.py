@@ -16,7 +16,7 @@ try:
     socket.create_connection(('127.0.0.1', 8088), 9)
     print('reached')
 except ConnectionRefusedError:
-    print('refused')
+    print('unreachable')
 "
 """
 
@@ -41,7 +41,7 @@ def test_a_way_out_is_a_way_in(host: Host) -> None:
         assert {f"sandbox of {unit}" for unit in (UNIT, PROXY)} <= rows.keys()
     finally:
         taken(host)
-    assert host.sh(REACH, user="ops") == "refused"
+    assert host.sh(REACH, user="ops") == "unreachable"
     assert host.rows()["local access"] == ("ok", "none but the socket")
 
 

@@ -66,8 +66,8 @@ def set_frozen(cgroup: str, on: bool) -> None:
 
     This is not systemctl freeze: a process that is killed while systemd knows its unit as frozen makes systemd itself wait for the thaw (systemd #41842).
     """
-    with contextlib.suppress(FileNotFoundError):
-        Path(f"{ROOT}{cgroup}/cgroup.freeze").write_text("1" if on else "0", encoding="ascii")  # a file of the kernel's: nothing is half written
+    with contextlib.suppress(FileNotFoundError), open(f"{ROOT}{cgroup}/cgroup.freeze", "w", encoding="ascii") as file:
+        file.write("1" if on else "0")
 
 
 def frozen(cgroups: dict[str, str]) -> list[str]:

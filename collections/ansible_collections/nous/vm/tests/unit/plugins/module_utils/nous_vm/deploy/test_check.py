@@ -153,7 +153,7 @@ def test_directives_that_systemd_does_not_know(checked: Checked) -> None:
     unit = checked.host.folder / "x.service"
     unit.write_text("[Service]\nSealed=yes\n")
     checked.verified = Completed(1, f"{unit}:2: Unknown key 'Shielded' in section [Service], ignoring.\n".encode(), b"")
-    assert checked["directives"] == ("warn", "ignored by this systemd: Sealed")
+    assert checked["directives"] == ("warn", "ignored by this systemd: Shielded")
     checked.verified = Completed(127, b"", b"")
     assert checked["directives"] == ("unknown", "systemd-analyze verify ended with 127")
 

@@ -87,7 +87,7 @@ def test_another_file_to_be_its_own(host: Host, tmp_path: Path) -> None:
     assert state.state(snippet)["known_good"] is False
 
 
-@pytest.mark.parametrize("served", [{}, {"apps": {"http": {"opened": "by hand"}}}, OSError("refused"), ForeignError("too late")])
+@pytest.mark.parametrize("served", [{}, {"apps": {"http": {"opened": "by hand"}}}, OSError("unreachable"), ForeignError("too late")])
 def test_something_else_is_served(host: Host, served: object) -> None:
     host.served = served
     assert host.state() == GOOD | {"config": str(configuration.CADDYFILE), "served": False}
