@@ -5,11 +5,11 @@ from __future__ import annotations
 from host import Branch, Host, only_full
 
 LEFT = """
-ls /etc/systemd/system /etc/systemd/system/*.d /etc/systemd/system/*.wants /usr/local/sbin /run/motd.d | grep nous || true
+find /etc/systemd/system /usr/local/sbin /run/motd.d -name '*nous*'
 systemctl list-units --all --no-legend 'nous*' | grep -v 'not-found *inactive' || true
 """
 # What other roles bring.
-OTHERS = ("audit-logrotate-nous", "nous-vm")
+OTHERS = ("audit-logrotate-nous", "/usr/local/sbin/nous-vm")
 
 
 @only_full("four runs of the site")
