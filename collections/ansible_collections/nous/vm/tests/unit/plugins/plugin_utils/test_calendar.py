@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.nous.vm.plugins.test.calendar import TestModule as Plugin
+from ansible_collections.nous.vm.plugins.plugin_utils.kinds import calendar_event
 
-calendar = Plugin().tests()["calendar"]
+RULE = calendar_event()
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ calendar = Plugin().tests()["calendar"]
     ],
 )
 def test_an_event(value: object) -> None:
-    assert calendar(value) is True
+    assert RULE.read("x", value)[1] == []
 
 
 @pytest.mark.parametrize(
@@ -121,4 +121,4 @@ def test_an_event(value: object) -> None:
     ],
 )
 def test_not_an_event(value: object) -> None:
-    assert calendar(value) is False
+    assert RULE.read("x", value)[1] != []

@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.nous.vm.plugins.test.cidr import TestModule as Plugin
+from ansible_collections.nous.vm.plugins.plugin_utils.kinds import cidr
 
-cidr = Plugin().tests()["cidr"]
+RULE = cidr()
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ cidr = Plugin().tests()["cidr"]
     ],
 )
 def test_a_network(value: object) -> None:
-    assert cidr(value) is True
+    assert RULE.read("x", value)[1] == []
 
 
 @pytest.mark.parametrize(
@@ -56,4 +56,4 @@ def test_a_network(value: object) -> None:
     ],
 )
 def test_not_a_network(value: object) -> None:
-    assert cidr(value) is False
+    assert RULE.read("x", value)[1] != []
