@@ -315,6 +315,7 @@ actions:
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.nous.vm.plugins.module_utils._oauth_key import KeySpec, ensure_key
+from ansible_collections.nous.vm.plugins.module_utils._system_python import respawn_for
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key.jwk import CRYPTOGRAPHY_ERROR, KeyProblem
 
 
@@ -343,6 +344,8 @@ def main() -> None:
         required_if=[("rotation", "begin", ["jwks_path"]), ("rotation", "finish", ["jwks_path"])],
         supports_check_mode=True,
     )
+    if CRYPTOGRAPHY_ERROR is not None:
+        respawn_for("cryptography")
     if CRYPTOGRAPHY_ERROR is not None and not module.check_mode:
         module.fail_json(msg=missing_required_lib("cryptography"), exception=CRYPTOGRAPHY_ERROR)
     modes = {option: int(module.params[option], 8) for option in ("mode", "jwks_mode")}

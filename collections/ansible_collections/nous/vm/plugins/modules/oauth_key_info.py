@@ -143,6 +143,7 @@ restart_needed:
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.nous.vm.plugins.module_utils._oauth_key import examine_key
+from ansible_collections.nous.vm.plugins.module_utils._system_python import respawn_for
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key.jwk import CRYPTOGRAPHY_ERROR, KeyProblem
 
 
@@ -155,6 +156,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    if CRYPTOGRAPHY_ERROR is not None:
+        respawn_for("cryptography")
     if CRYPTOGRAPHY_ERROR is not None:
         module.fail_json(msg=missing_required_lib("cryptography"), exception=CRYPTOGRAPHY_ERROR)
     try:

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.nous.vm.plugins.module_utils import _system_python
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key.jwk import read_pem
 from ansible_collections.nous.vm.plugins.modules import oauth_key, oauth_key_info
 
@@ -200,7 +201,8 @@ def test_warning(run: Run, tmp_path: Path) -> None:
 
 
 def test_without_the_library(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As on a bare host: the import itself fails."""
+    """As on a bare host: the import itself fails, and the distribution's own interpreter has none either."""
+    monkeypatch.setattr(_system_python, "probe_interpreters_for_module", lambda *_arguments: None)
     for name in [each for each in sys.modules if each.split(".")[0] == "cryptography"]:
         monkeypatch.setitem(sys.modules, name, None)
     for name in [each for each in sys.modules if "._oauth_key" in each or ".nous_vm.key" in each]:
@@ -301,5 +303,6 @@ class TestInfo:
 
     def test_without_the_library(self, info: Info, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(oauth_key_info, "CRYPTOGRAPHY_ERROR", "ImportError")
+        monkeypatch.setattr(_system_python, "probe_interpreters_for_module", lambda *_arguments: None)
         seen = info(tmp_path / "signing.pem")
         assert seen["msg"].startswith("Failed to import the required Python library (cryptography)")
