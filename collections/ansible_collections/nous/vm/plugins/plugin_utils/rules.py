@@ -9,6 +9,7 @@ feed at its end is a fault.
 
 from __future__ import annotations
 
+import abc
 import json
 import re
 import typing as t
@@ -63,7 +64,7 @@ def shown(value: object) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
+class Rule(abc.ABC):
     """What one variable may be. allowed, example: as a fault says them. secret: its value is never shown."""
 
     allowed: str
@@ -71,16 +72,24 @@ class Rule:
     secret: bool = False
     required: bool = False
 
+    @abc.abstractmethod
     def type(self) -> str:
         """Return the type that argument specs have for it."""
-        raise NotImplementedError
 
-    def convert(self, value: t.Any) -> t.Any:
-        """Return the value as it is used; raise Wrong."""
-        raise NotImplementedError
-
+    @abc.abstractmethod
     def read(self, variable: str, value: object) -> tuple[t.Any, list[Fault]]:
         """Return the value as it is used, and what is wrong with it; with a fault the value is None."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneFault(Rule):
+    """A rule that finds at most one fault with a value."""
+
+    @abc.abstractmethod
+    def convert(self, value: t.Any) -> t.Any:
+        """Return the value as it is used; raise Wrong."""
+
+    def read(self, variable: str, value: object) -> tuple[t.Any, list[Fault]]:
         try:
             if value is None:
                 raise Wrong("is null")
@@ -91,7 +100,7 @@ class Rule:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Text(Rule):
+class Text(OneFault):
     """Text that a pattern matches as a whole, and that a function accepts. path: it is one of the host's or the controller's file system."""
 
     pattern: str = LINE
@@ -114,7 +123,7 @@ class Text(Rule):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Number(Rule):
+class Number(OneFault):
     """A whole number, or any with whole=False, within bounds; None for no bound."""
 
     least: float | None = None
@@ -143,7 +152,7 @@ class Number(Rule):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flag(Rule):
+class Flag(OneFault):
     """true or false, in any of the words that YAML and INI have for them."""
 
     allowed: str = "true or false"
@@ -160,7 +169,7 @@ class Flag(Rule):
 
 
 @dataclass(frozen=True, kw_only=True)
-class List(Rule):
+class List(OneFault):
     """A list whose elements all have one rule. Text is YAML or JSON, or what it has between commas."""
 
     element: Rule

@@ -210,14 +210,30 @@ def questions(values: Values) -> Questions:
     return asked
 
 
+def is_built(values: Values, host: Host) -> bool:
+    """Tell whether the host has the release that would be deployed, by the name that it has in the role's variables."""
+    server, python = host["server"], ".".join(host["pythons"][values["nous_service_python"]].split(".")[:2])
+    kind, current = values["nous_service_source"], server["current"]
+    if kind == "git" and server["source"] == source(values) and current in server["releases"] and current.endswith(f"-py{python}"):
+        return True  # whichever commit it is
+    ref = values["nous_service_git_ref"]
+    made_of = {
+        "git": ref[:12] if re.fullmatch(COMMIT, ref) else ref,
+        "archive": derive(values)["archive_sha256"][:12],
+        "index": values["nous_service_requirement"],
+    }
+    return re.sub("[^A-Za-z0-9._+-]", "_", f"{kind}-{made_of[kind]}-py{python}") in server["releases"]
+
+
 def judge(values: Values, host: Host) -> Iterator[Fault]:
-    yield from version_fault("nous_service_python", values["nous_service_python"], OLDEST_PYTHON, host)
+    old = [*version_fault("nous_service_python", values["nous_service_python"], OLDEST_PYTHON, host)]
+    yield from old
     yield from calendar_fault("nous_service_flush_schedule", values, host)
     bind, root, space = (values[f"nous_service_{name}"] for name in ("bind", "root", "build_space"))
     if holder := host["ports"].get(bind, "") if not values["nous_service_private_network"] else "":
         yield Fault("nous_service_bind", f"is {bind}, which {holder} holds on this host", "an address that is free", "127.0.0.1:8089")
-    free = host["space"].get(root)
-    if free is not None and free < space and not host["paths"].get(f"{root}/releases"):
+    free = host["space"][root]
+    if free < space and not old and not is_built(values, host):
         yield Fault(
             "nous_service_root",
             f"is {root}, where {free} MiB are free, and a release needs nous_service_build_space, {space} MiB",

@@ -33,7 +33,7 @@ VARIABLES = {
 def logs(files: list[str]) -> dict[str, dict[str, str]]:
     """Return the append-only logs and their directory as the role makes them."""
     about = {"owner": "root", "group": "nous", "mode": "0660"}
-    return {path: about for path in files} | {os.path.dirname(path): about | {"mode": "0750"} for path in files}
+    return dict.fromkeys(files, about) | {os.path.dirname(path): about | {"mode": "0750"} for path in files}
 
 
 def complete(_name: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -54,6 +54,7 @@ def complete(_name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         "ports": {},
         "paths": logs(asked["flags"]),
         "gateway": {"owner": "ours"},
+        "server": {"current": "", "source": "", "releases": []},
     }
     return {"changed": False, "answers": answers}
 

@@ -57,6 +57,7 @@ def host(role: Role, values: Values, **answers: Any) -> dict[str, Any]:
         "calendars": dict.fromkeys(asked["calendars"], ""),
         "paths": {},
         "gateway": {"owner": "package"},
+        "server": {"current": "", "source": "", "releases": []},
     }
     if role.name == "audit_logrotate":
         about = {"owner": values["audit_logrotate_owner"], "group": values["audit_logrotate_group"]}
@@ -407,6 +408,38 @@ HOSTS: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
 def test_hosts(name: str, given: dict[str, Any], answers: dict[str, Any], sentence: str) -> None:
     (fault,) = judged(name, given, **answers)
     assert fault.startswith(sentence)
+
+
+WHEEL = "nous-1.whl"
+
+
+@pytest.mark.parametrize(
+    ("given", "server", "built"),
+    [
+        ({}, {"current": "git-d11028265bdf-py3.13", "source": "", "releases": ["git-d11028265bdf-py3.13"]}, True),
+        ({}, {"current": "git-0123456789ab-py3.13", "source": SOURCE, "releases": ["git-0123456789ab-py3.13"]}, True),
+        ({}, {"current": "git-0123456789ab-py3.12", "source": SOURCE, "releases": ["git-0123456789ab-py3.12"]}, False),
+        ({}, {"current": "git-0123456789ab-py3.13", "source": SOURCE, "releases": []}, False),
+        ({}, {"current": "git-0123456789ab-py3.13", "source": "another", "releases": ["git-0123456789ab-py3.13"]}, False),
+        ({"nous_service_git_ref": "feature/x"}, {"current": "", "source": "", "releases": ["git-feature_x-py3.13"]}, True),
+        (
+            {"nous_service_source": "index", "nous_service_requirement": "nous==1"},
+            {"current": "", "source": "", "releases": ["index-nous__1-py3.13"]},
+            True,
+        ),
+        (
+            {"nous_service_source": "archive", "nous_service_archive": WHEEL},
+            {"current": "", "source": "", "releases": [f"archive-{hashlib.sha256(b'x').hexdigest()[:12]}-py3.13"]},
+            True,
+        ),
+    ],
+)
+def test_a_full_disk_is_a_fault_where_a_release_is_to_be_built(
+    given: dict[str, Any], server: dict[str, Any], built: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / WHEEL).write_bytes(b"x")
+    assert (judged("nous_service", given, server=server, space={"/opt/nous": 15}) == []) is built
 
 
 def test_a_private_address_is_not_the_host_s() -> None:
