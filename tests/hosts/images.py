@@ -100,7 +100,8 @@ def build(name: str) -> None:
     if start is None:
         sys.exit(f"hosts: {name} cannot be built: no registry answers for {PLATFORMS[name]['image']}, and its mirror is not bootstrapped")
     wanted = packages()
-    made_of = digest(start.encode(), " ".join(wanted).encode(), authorities(), (HERE / "Dockerfile").read_bytes())
+    tools = PLATFORMS[name].get("tools", "gnu")
+    made_of = digest(start.encode(), " ".join(wanted).encode(), tools.encode(), authorities(), (HERE / "Dockerfile").read_bytes())
     for target, tag in (("bare", name), ("packages", f"{name}-packages")):
         image = f"{REPOSITORY}:{tag}"
         found = docker("image", "inspect", "--format", f'{{{{index .Config.Labels "{LABEL}"}}}}', image, check=False).stdout.strip()
@@ -113,8 +114,10 @@ def build(name: str) -> None:
             trust = Path(directory, "context/usr/local/share/test-host-machine.pem")
             trust.parent.mkdir(parents=True)
             trust.write_bytes(authorities())
-            arguments = ["--build-arg", f"BASE={start}", "--build-arg", f"PACKAGES={' '.join(wanted)}", "--label", f"{LABEL}={made_of}"]
-            docker("build", "--target", target, "--tag", image, *arguments, directory, env=os.environ | {"DOCKER_BUILDKIT": "0"})
+            given = {"BASE": start, "PACKAGES": " ".join(wanted), "TOOLS": tools}
+            arguments = ["--target", target, "--tag", image, "--label", f"{LABEL}={made_of}"]
+            arguments += [word for argument, value in given.items() for word in ("--build-arg", f"{argument}={value}")]
+            docker("build", *arguments, directory, env=os.environ | {"DOCKER_BUILDKIT": "0"})
 
 
 if __name__ == "__main__":
