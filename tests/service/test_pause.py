@@ -165,7 +165,8 @@ def test_the_fake_systemd_answers_as_the_real_one(host: Host, fake: FakeHost, qu
     real = host.sh(f"systemctl {query}", check=False)
 
     def form(answer: str) -> str:
-        return re.sub(r"\d+|degraded", lambda found: "running" if found[0] == "degraded" else "N", answer.strip())
+        plain = re.sub(r"\d+|degraded", lambda found: "running" if found[0] == "degraded" else "N", answer.strip())
+        return "\n\n".join("\n".join(sorted(block.splitlines())) for block in plain.split("\n\n"))  # properties come in an order of systemd's own
 
     assert form(fake.systemd.systemctl(query.split())) == form(real)
 
