@@ -60,7 +60,7 @@ MAPPER = """
 import mmap, os, sys
 log = os.open(sys.argv[1], os.O_RDONLY if sys.argv[2] == "reads" else os.O_RDWR)
 memory = mmap.mmap(log, 4096, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ | (mmap.PROT_WRITE if sys.argv[2] == "writes" else 0))
-os.close(log)
+os.closerange(3, 99)  # Python keeps a copy of the descriptor too
 print("ready", flush=True)
 sys.stdin.read()
 """
