@@ -6,12 +6,6 @@
 
 from __future__ import annotations
 
-import typing as t
-from pathlib import Path
-
-from ansible.errors import AnsibleLookupError
-from ansible.plugins.lookup import LookupBase
-
 DOCUMENTATION = r"""
 name: package
 author: nous.vm authors (@rmednitzer)
@@ -43,6 +37,12 @@ _raw:
   elements: dict
 """
 
+import typing as t
+from pathlib import Path
+
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.lookup import LookupBase
+
 SOURCE = Path(__file__).parents[1] / "module_utils/nous_vm"
 LIBRARY = "/usr/local/lib/nous-vm"
 COMMAND = """#!/usr/bin/python3 -I
@@ -52,7 +52,7 @@ import sys
 sys.path.insert(0, "/usr/local/lib/nous-vm")
 from nous_vm.cli import main
 
-sys.exit(main())
+raise SystemExit(main())
 """
 COMPLETION = """# Managed by Ansible (nous.vm).
 _nous_vm() {

@@ -18,6 +18,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from .errors import NousVmError, UsageError
+from .output import complain, write
 
 if TYPE_CHECKING:
     import argparse
@@ -109,17 +110,17 @@ def main(words: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NousVmError.exit_code
     except KeyboardInterrupt:
-        print(f"nous-vm {' '.join(given[:1])}: interrupted", file=sys.stderr)
+        complain(f"nous-vm {' '.join(given[:1])}: interrupted")
         return INTERRUPTED
 
 
 def _run(given: list[str]) -> int:
     if not given or given[0] in HELP:
-        print(overview(), flush=True)
+        write(overview())
         return 0 if given else UsageError.exit_code
     known = commands()
     if given[0] not in known and given[1:] and given[1] in HELP and any(name.startswith(f"{given[0]} ") for name in known):
-        print(overview(given[0]), flush=True)
+        write(overview(given[0]))
         return 0
     name = given[0]
     try:
@@ -132,7 +133,7 @@ def _run(given: list[str]) -> int:
     except (NousVmError, OSError) as error:
         from .foreign import printable
 
-        print(f"nous-vm {printable(name)}: {error}", file=sys.stderr)
+        complain(f"nous-vm {printable(name)}: {error}")
         code = error.exit_code if isinstance(error, NousVmError) else NousVmError.exit_code
         result = Result({"message": str(error)}, "", code)
     _print(result, "--json" in given)
@@ -143,6 +144,6 @@ def _print(result: Result, as_json: bool) -> None:
     if as_json:
         import json
 
-        print(json.dumps(result.document, indent=2), flush=True)
+        write(json.dumps(result.document, indent=2))
     elif result.text:
-        print(result.text, flush=True)
+        write(result.text)

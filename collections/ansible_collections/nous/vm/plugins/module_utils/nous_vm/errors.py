@@ -12,6 +12,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 
 class NousVmError(Exception):
     """Something failed; the text is one sentence for a person."""
@@ -39,3 +41,8 @@ class LockedError(NousVmError):
 
 class ForeignError(NousVmError):
     """What another can influence is not what it has to be: too large, too late, not a regular file."""
+
+
+def end(_signal: int, _frame: object) -> NoReturn:
+    """End this process by way of its finally clauses: a handler of SIGTERM."""
+    raise SystemExit(NousVmError.exit_code)

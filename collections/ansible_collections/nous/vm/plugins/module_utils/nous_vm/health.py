@@ -13,12 +13,12 @@ import re
 import select
 import selectors
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from .errors import end
 from .foreign import printable
 from .names import CONFIGURATION
 from .programs import run
@@ -145,7 +145,7 @@ def _write_rows(check: Check, pipe: int) -> NoReturn:
     code = 1
     try:
         os.setsid()
-        signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))  # so that programs.run ends what it runs
+        signal.signal(signal.SIGTERM, end)  # so that programs.run ends what it runs
         nothing = os.open(os.devnull, os.O_RDWR)
         for standard in (0, 1):  # a part gives rows and prints nothing
             os.dup2(nothing, standard)

@@ -37,7 +37,7 @@ def listeners(user: str | None = None) -> dict[str, Listener]:
     """Return the listening TCP sockets of this host, or of one user, by the name that they have under /proc."""
     found, uid = {}, pwd.getpwnam(user).pw_uid if user else None
     for line in tables():
-        address, _, port = line[1].partition(":")
+        address, _colon, port = line[1].partition(":")
         if line[3] == LISTEN and uid in (None, int(line[7])):
             words = (int(address[start : start + 8], 16) for start in range(0, len(address), 8))
             found[f"socket:[{line[9]}]"] = Listener(b"".join(struct.pack("=I", word) for word in words), int(port, 16))

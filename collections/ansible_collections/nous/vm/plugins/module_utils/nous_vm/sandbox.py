@@ -9,8 +9,9 @@ The roles' templates take it through the filter nous.vm.sandbox, transient units
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TypeAlias
 
-Value = str | int | bool | list[str] | None
+Value: TypeAlias = "str | int | bool | list[str] | None"
 
 # The strictest that all can live with; what a unit needs beyond that it names itself. None leaves a directive out.
 BASE: dict[str, Value] = {

@@ -15,7 +15,6 @@ import select
 import signal
 import socket
 import struct
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from pathlib import Path
 from .. import inodes
 from ..cgroups import events, set_frozen
 from ..errors import NousVmError
+from ..output import complain
 
 LIMIT = 10.0  # seconds from the freeze to the thaw, whatever the rotation does
 FREEZE = 5.0  # seconds for all units to be frozen, of these
@@ -55,7 +55,7 @@ class Freezer:
     def _asked(self, deadline: float) -> bytes:
         """Return what the rotation asks for; nothing if it ended, or the time is over."""
         if not select.select([self.rotation], [], [], max(deadline - time.monotonic(), 0))[0]:
-            print(f"the rotation does not go on within {LIMIT:g} s: it is killed", file=sys.stderr, flush=True)
+            complain(f"the rotation does not go on within {LIMIT:g} s: it is killed")
             return b""
         with contextlib.suppress(ConnectionError):
             return self.rotation.recv(16)

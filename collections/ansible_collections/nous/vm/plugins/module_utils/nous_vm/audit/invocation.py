@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,4 +56,4 @@ def change(arguments: argparse.Namespace, what: str, work: Callable[[Rotation], 
 
 def _exit(_number: int, _frame: object) -> None:
     """End with what is cleaned up on the way out: the units are thawed."""
-    sys.exit(InterruptedWork.exit_code)
+    raise SystemExit(InterruptedWork.exit_code)

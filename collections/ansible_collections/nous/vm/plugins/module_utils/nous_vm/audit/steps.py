@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import sys
+from ..output import complain
 
 
 class Steps:
@@ -17,4 +17,4 @@ class Steps:
     def add(self, name: str, message: str) -> None:
         """Print and keep what was just done."""
         self.made.append(f"{name}: {message}")
-        print(self.made[-1], file=sys.stderr, flush=True)
+        complain(self.made[-1])

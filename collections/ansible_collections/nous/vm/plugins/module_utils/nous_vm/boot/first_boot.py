@@ -27,6 +27,7 @@ import urllib.request
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NoReturn
 
 UNIT = "nous-vm-first-boot.service"
 CONFIG, INVENTORY = Path("/etc/nous-vm/first-boot.json"), Path("/etc/nous-vm/first-boot.yml")
@@ -69,12 +70,12 @@ def cause(lines: Iterable[str]) -> str:
 
 def run(step: str, *argv: str | Path) -> None:
     """Run a program, let its output through, and fail with its reason; the unit's own limit ends one that hangs."""
-    print(f"== {step}", flush=True)
+    write(f"== {step}")
     lines: deque[str] = deque(maxlen=LINES)
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as process:
         while line := process.stdout.readline(LINE) if process.stdout else "":
             lines.append(line)
-            print(printable(line, LINE), flush=True)
+            write(printable(line, LINE))
     if process.returncode != 0:
         raise StepError(f"{step}: {cause(lines)}")
 
@@ -118,7 +119,7 @@ def fetch(url: str, sha256: str, path: Path) -> None:
     """Download a file, within limits of size and time, and give it its name only if it has this SHA-256."""
     if path.exists() and digest(path) == sha256:
         return
-    print(f"== {url}", flush=True)
+    write(f"== {url}")
     path.parent.mkdir(parents=True, exist_ok=True)
     aside, deadline = path.with_suffix(".part"), time.monotonic() + DOWNLOAD_TIME
     try:
@@ -151,7 +152,7 @@ def run_site(secrets: list[str]) -> None:
     extra = []
     try:
         if secrets:
-            print(f"== secrets by {secrets[0]}", flush=True)
+            write(f"== secrets by {secrets[0]}")
             try:
                 done = subprocess.run(secrets, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False, timeout=SECRETS_TIME)
             except subprocess.TimeoutExpired:
@@ -201,7 +202,7 @@ def record(problem: str) -> None:
 
 def report(problem: str) -> None:
     """Print the line everywhere; to cloud-init when its last stage, which may be waiting for this very unit, has written what it knows."""
-    print(problem or "nous-vm-first-boot: nous runs, and this host is in its expected state", flush=True)
+    write(problem or "nous-vm-first-boot: nous runs, and this host is in its expected state")
     if problem:
         MOTD.parent.mkdir(parents=True, exist_ok=True)
         MOTD.write_text(f"{problem}\n", encoding="utf-8")
@@ -215,6 +216,17 @@ def attempt() -> int:
     return 1 + int(shown or 0)
 
 
+def write(text: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def end(_signal: int, _frame: object) -> NoReturn:
+    """End by way of the finally clauses: a handler of SIGTERM."""
+    raise SystemExit(1)
+
+
 def main(words: list[str] | None = None) -> int:
     """Do it, or report why not; return the exit code: 0 done, 1 to be tried again, 3 given up until the next boot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -222,7 +234,7 @@ def main(words: list[str] | None = None) -> int:
     if (line := parser.parse_args(words).record) is not None:
         record(line)
         return 0
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))  # so that no secret stays
+    signal.signal(signal.SIGTERM, end)  # so that no secret stays
     number = attempt()
     try:
         provision()
@@ -237,4 +249,4 @@ def main(words: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -62,7 +62,7 @@ def clear(releases: Path, release: str) -> None:
 def make_readable(folder: Path) -> None:
     """Let the server read all of a release, whatever the modes in the archive and in uv's cache."""
     failed = str(folder / FAILED)  # lines of the journal are in it, which are root's
-    for place, _, files in os.walk(folder):
+    for place, _folders, files in os.walk(folder):
         for path in (place, *(os.path.join(place, file) for file in files)):
             mode = os.lstat(path).st_mode
             wanted = 0o755 if stat.S_ISDIR(mode) or mode & 0o111 else 0o644

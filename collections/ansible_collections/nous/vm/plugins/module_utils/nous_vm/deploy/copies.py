@@ -41,7 +41,7 @@ def copy_out(database: Path, target: IO[bytes]) -> None:
         source.close()
         made.close()
         if sound != "ok":
-            sys.exit(f"{database} is damaged: {sound}")
+            raise SystemExit(f"{database} is damaged: {sound}")
         with aside.open("rb") as file:
             shutil.copyfileobj(file, target)
         target.flush()

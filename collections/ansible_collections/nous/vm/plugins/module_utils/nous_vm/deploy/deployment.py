@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 import time
 from typing import Any, NamedTuple
 
 from .. import pause
 from ..atomic import read_json, sync_directory, write
 from ..errors import NousVmError
+from ..output import complain
 from ..systemd import is_active, systemctl
 from . import traffic
 from .migration import migrate
@@ -245,7 +245,7 @@ class Deployment:
             self.releases.prune(self.plan["release"])
             self.backups.prune()
         except FAILURES as error:
-            print(f"nous-vm: what is too old stays for now: {error}", file=sys.stderr)
+            complain(f"nous-vm: what is too old stays for now: {error}")
 
     def recover(self, at_start: bool = False) -> dict[str, Any]:
         """Complete what was interrupted, or roll it back, and let traffic flow.

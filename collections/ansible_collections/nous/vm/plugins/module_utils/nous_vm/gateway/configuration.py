@@ -63,7 +63,7 @@ def owner(path: Path) -> str:
         return "absent"
     except (OSError, ForeignError):  # a link, a folder, something large
         return "foreign"
-    head, _, body = content.partition(b"\n")
+    head, _line_feed, body = content.partition(b"\n")
     if head.decode(errors="replace") == HEAD + hashlib.sha256(body).hexdigest():
         return "ours"
     conffiles = run(["dpkg-query", "--show", "--showformat=${Conffiles}", "caddy"], timeout=DPKG).text

@@ -64,7 +64,7 @@ def test_one_rewritten_in_the_same_second_with_the_same_size_is_compiled_anew(mo
     module.write_text("A = 2\n", encoding="utf-8")
     os.utime(module, ns=(found.st_atime_ns, found.st_mtime_ns))
     assert is_valid(module, TAG)  # as Python itself would think
-    compiled(module, module)
+    compiled(*[module] * 2)
     assert code_of(module).read_bytes() != before
 
 

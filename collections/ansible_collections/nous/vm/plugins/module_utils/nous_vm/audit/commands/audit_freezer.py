@@ -9,12 +9,12 @@
 from __future__ import annotations
 
 import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ... import locks
 from ...cli import Result
+from ...errors import end
 from ..freezer import LIMIT, Freezer, connected
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Result:
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))  # so that the rotation is ended and the units are thawed on the way out
+    signal.signal(signal.SIGTERM, end)  # so that the rotation is ended and the units are thawed on the way out
     with locks.held(f"freezer-{arguments.name}", "freeze", wait=WAIT), connected(arguments.socket, WAIT) as rotation:
         Freezer(rotation, arguments.cgroup, arguments.log).serve()
     return Result({})

@@ -24,8 +24,8 @@ def motd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "motd.d/nous-vm"
 
 
-def find(monkeypatch: pytest.MonkeyPatch, *attention: Attention, lines: dict[str, str] = LINES) -> None:
-    monkeypatch.setattr(ready, "overview", lambda: Overview(lines, list(attention)))
+def find(monkeypatch: pytest.MonkeyPatch, *attention: Attention, lines: dict[str, str] | None = None) -> None:
+    monkeypatch.setattr(ready, "overview", lambda: Overview(LINES if lines is None else lines, list(attention)))
 
 
 def test_a_host_in_its_expected_state(monkeypatch: pytest.MonkeyPatch, motd: Path) -> None:

@@ -59,7 +59,7 @@ class FakeProxy:
     def serve(self, listener: socket.socket) -> None:
         while True:
             try:
-                connection, _ = listener.accept()
+                connection, _address = listener.accept()
             except OSError:  # it was stopped
                 return
             with connection, contextlib.suppress(OSError):  # of a client that is gone
@@ -310,8 +310,9 @@ class Host:
             self.note("written by a candidate")
 
     def note(self, text: str) -> None:
-        with contextlib.closing(sqlite3.connect(self.database)) as database, database:
+        with contextlib.closing(sqlite3.connect(self.database)) as database:
             database.execute("INSERT INTO notes VALUES (?)", [text])
+            database.commit()
 
     def notes(self) -> list[str]:
         with contextlib.closing(sqlite3.connect(self.database)) as database:

@@ -69,7 +69,7 @@ def test_there_is_no_database(host: Host) -> None:
     with pytest.raises(NousVmError, match="no database file"):
         backups.create("good", "requested")
     (host.root / "backups/.x.partial").mkdir()
-    names = [host.service().backups.create("good", "requested") for _ in range(2)]
+    names = [host.service().backups.create("good", "requested") for _time in range(2)]
     assert len({*names}) == 2, "two of one second have two names"
     assert list(host.service().backups.complete()) == names
 

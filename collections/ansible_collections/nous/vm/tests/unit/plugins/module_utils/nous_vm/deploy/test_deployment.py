@@ -262,11 +262,15 @@ def test_recover_ends_what_was_interrupted(host: Host, monkeypatch: pytest.Monke
     assert Deployment(host.service()).recover(at_start) == {"changed": False}
 
 
+def killed(_deployment: Deployment) -> None:
+    raise Killed
+
+
 def test_recover_is_itself_interrupted(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupt(host, monkeypatch, "candidate", host.build("writes"))
     host.note("written by a candidate")
     with monkeypatch.context() as patch:
-        patch.setattr(Deployment, "put_settings_back", lambda _self: (_ for _ in ()).throw(Killed))
+        patch.setattr(Deployment, "put_settings_back", killed)
         with pytest.raises(Killed):
             Deployment(host.service()).recover()
     assert Deployment(host.service()).recover()["rollback"] == "good answers again"
@@ -407,7 +411,7 @@ def test_a_note_that_a_release_failed_outlives_it(host: Host) -> None:
 def test_a_backup_that_was_asked_for_outlives_those_made_by_the_way(host: Host) -> None:
     name = host.service().backups.create("good", "requested")
     host.build("other")
-    for _ in range(2):
+    for _time in range(2):
         deploy(host.service(), "other", again=True)
         roll_back(host.service(), None)
     assert name in host.service().backups.complete()

@@ -128,7 +128,7 @@ def test_what_is_no_log_is_named_and_hangs_nothing(folder: Path, name: str, kind
 
 
 def test_an_archive_that_is_not_complete_counts_as_far_as_it_goes(folder: Path) -> None:
-    packed = gzip.compress(b"".join(entry() + os.urandom(2000).hex().encode() + b"\n" for _ in range(50)))
+    packed = gzip.compress(b"".join(entry() + os.urandom(2000).hex().encode() + b"\n" for _line in range(50)))
     (folder / "access-1.log.gz").write_bytes(packed[: len(packed) // 2])
     (folder / "access-2.log.gz").write_bytes(packed[:500] + bytes(100) + packed[600:])
     for path in folder.iterdir():
@@ -143,7 +143,7 @@ def test_what_is_no_archive_is_named(folder: Path) -> None:
 
 def test_an_archive_that_grows_without_end_is_read_to_a_limit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(denials, "FILE", 100 * len(entry()))
-    write(folder / "access-1.log.gz", *(entry() for _ in range(10_000)))
+    write(folder / "access-1.log.gz", *(entry() for _line in range(10_000)))
     assert counted() == {"203.0.113.5": 100}
 
 

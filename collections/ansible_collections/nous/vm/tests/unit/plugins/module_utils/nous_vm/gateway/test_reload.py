@@ -44,7 +44,7 @@ def test_a_socket_beside_caddy_s_gets_all_new_connections(caddy: socket.socket, 
     monkeypatch.setattr(reload, "_as_caddy", socket.socket)
     address = caddy.getsockname()
     with reload.beside(Listener(socket.inet_aton(address[0]), address[1]), 1) as ours:
-        clients = [socket.create_connection(address) for _ in range(20)]
+        clients = [socket.create_connection(address) for _client in range(20)]
         accepted = 0
         while waits(ours):
             ours.accept()[0].close()
