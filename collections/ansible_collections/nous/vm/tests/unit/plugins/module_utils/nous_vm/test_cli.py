@@ -53,7 +53,7 @@ def installed(tmp_path: Path) -> Path:
     package = tmp_path / "nous_vm"
     (package / "commands").mkdir(parents=True)
     (package / "room/commands").mkdir(parents=True)
-    for name in ("cli.py", "errors.py", "foreign.py", "commands/complete.py"):
+    for name in ("cli.py", "errors.py", "output.py", "foreign.py", "commands/complete.py"):
         (package / name).write_bytes((SOURCE / name).read_bytes())
     for name, content in COMMANDS.items():
         (package / name).write_text(content, encoding="utf-8")

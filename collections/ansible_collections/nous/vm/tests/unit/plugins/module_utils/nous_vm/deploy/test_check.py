@@ -151,7 +151,7 @@ def test_a_branch_that_is_followed(checked: Checked) -> None:
 
 def test_directives_that_systemd_does_not_know(checked: Checked) -> None:
     unit = checked.host.folder / "x.service"
-    unit.write_text("[Service]\nSealed=yes\n")
+    unit.write_text("[Service]\nShielded=yes\n")
     checked.verified = Completed(1, f"{unit}:2: Unknown key 'Shielded' in section [Service], ignoring.\n".encode(), b"")
     assert checked["directives"] == ("warn", "ignored by this systemd: Shielded")
     checked.verified = Completed(127, b"", b"")
