@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,14 @@ import pytest
 
 from .conftest import REPOSITORY, Host, play
 
-MOST_EXECUTIONS = 16
+MOST_EXECUTIONS, MOST_HEADERS = 6, 60
+# A file of each role, and what a hand writes into it.
+EDITED = {
+    "oauth_key": "/etc/nous-vm/key.json",
+    "audit_logrotate": "/etc/systemd/system/audit-logrotate-nous.timer",
+    "nous_service": "/etc/nous/nous.env",
+    "caddy_gateway": "/etc/sysctl.d/60-caddy-gateway.conf",
+}
 LOCAL = "inventories/local"
 
 
@@ -43,6 +51,54 @@ def test_a_further_run_costs_little(host: Host) -> None:
     assert run.rc == 0, run
     (executed,) = run.executions.values()
     assert 0 < len(executed) <= MOST_EXECUTIONS, executed
+    assert len(re.findall("^(TASK|PLAY|RUNNING HANDLER) ", run.text, re.MULTILINE)) <= MOST_HEADERS, run
+
+
+@pytest.mark.parametrize(("role", "path"), EDITED.items(), ids=EDITED.keys())
+def test_a_file_that_was_edited_by_hand_is_shown_by_check_mode(host: Host, role: str, path: str) -> None:
+    """Though nothing is executed for files that are as they should be: what is compared is what is there, not a record of it."""
+    before = host.run("cat", path)
+    host.run("sh", "-c", f"echo '# by {role}s hand' >> {path}")
+    try:
+        run = play("playbooks/site.yml", LOCAL, "--check", "--diff")
+    finally:
+        host.run("sh", "-c", f"sed -i '$d' {path}")
+    assert host.run("cat", path) == before
+    assert run.rc == 0, run
+    assert run.changed > 0, run
+    assert f"-# by {role}s hand" in run.text, run
+
+
+def test_a_fact_cache_of_an_earlier_run_decides_nothing(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Roles alone, with a persistent cache that holds the facts of another moment: an edited Caddyfile is seen all the same."""
+    monkeypatch.setenv("ANSIBLE_CACHE_PLUGIN", "ansible.builtin.jsonfile")
+    monkeypatch.setenv("ANSIBLE_CACHE_PLUGIN_CONNECTION", str(tmp_path / "cache"))
+    playbook = tmp_path / "alone.yml"
+    playbook.write_text(
+        "- {hosts: nous, become: true, gather_facts: true, tasks: []}\n"
+        "- hosts: nous\n  become: true\n  gather_facts: false\n  vars: {caddy_gateway_upstream: unix//run/nous-proxy/mcp.sock}\n"
+        "  roles: [nous.vm.caddy_gateway]\n",
+        encoding="utf-8",
+    )
+    assert play(playbook, REPOSITORY / LOCAL, "--check").rc == 0
+    host.run("sh", "-c", "cp -a /etc/caddy/Caddyfile /root/ && echo '# by hand' >> /etc/caddy/Caddyfile")
+    try:
+        run = play(playbook, REPOSITORY / LOCAL, "--check")
+    finally:
+        host.run("cp", "-a", "/root/Caddyfile", "/etc/caddy/Caddyfile")
+    assert run.rc != 0
+    assert "/etc/caddy/Caddyfile was edited by hand on this host" in run.text, run
+
+
+def test_a_role_may_be_used_twice_in_a_play(host: Host, tmp_path: Path) -> None:
+    """Each with its own values, though the host is the same and the second comes right after the first."""
+    playbook = tmp_path / "twice.yml"
+    roles = ["/opt/uv", "/opt/uv-of-another"]
+    uses = "".join(f"    - {{role: nous.vm.python_runtime, python_runtime_uv_home: {home}}}\n" for home in roles)
+    playbook.write_text(f"- hosts: nous\n  become: true\n  gather_facts: false\n  roles:\n{uses}", encoding="utf-8")
+    run = play(playbook, REPOSITORY / LOCAL, "--check", "--diff")
+    assert run.rc == 0, run
+    assert run.changed == 1, "the second is not there, the first is"
 
 
 def test_check_mode_finds_nothing_to_do(host: Host) -> None:
