@@ -84,13 +84,19 @@ def read_all(roles: Iterable[Role], variable: Variable) -> tuple[dict[str, Value
 def without_consequences(faults: list[Fault], raw: Mapping[str, t.Any]) -> list[Fault]:
     """Return the faults without those of variables that are made of another one that has a fault itself; raw: the variables as they are written."""
     wrong = {fault.variable for fault in faults}
+    return [fault for fault in faults if not (made_of(fault.variable, raw) & wrong)]
 
-    def made_of_another(fault: Fault) -> bool:
-        written = raw.get(fault.variable)
+
+def made_of(variable: str, raw: Mapping[str, t.Any]) -> set[str]:
+    """Return the other variables that the templates of a variable name, and those that their templates name, and so on."""
+    found: set[str] = set()
+    left = [variable]
+    while left:
+        written = raw.get(left.pop())
         words = set(re.findall("[A-Za-z_][A-Za-z0-9_]*", written)) if isinstance(written, str) and "{{" in written else set()
-        return bool(words & (wrong - {fault.variable}))
-
-    return [fault for fault in faults if not made_of_another(fault)]
+        left += sorted((words & raw.keys()) - found - {variable})
+        found |= words & raw.keys()
+    return found - {variable}
 
 
 def questions(roles: Iterable[Role], values: Mapping[str, Values]) -> Questions:

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from ansible_collections.nous.vm.plugins.plugin_utils import validation
 from ansible_collections.nous.vm.plugins.plugin_utils.role import ROLES, Role, Values, load, merged, platform_fault
-from ansible_collections.nous.vm.plugins.plugin_utils.rules import Dict, List, Rule, Text
+from ansible_collections.nous.vm.plugins.plugin_utils.rules import Dict, Fault, List, Rule, Text
 
 COLLECTION = Path(__file__).parents[4]
 NEEDED: dict[str, Any] = {
@@ -533,3 +533,9 @@ def test_a_caddyfile_that_was_edited_by_hand() -> None:
     (fault,) = judged("caddy_gateway", gateway={"owner": "foreign"})
     assert fault.startswith("/etc/caddy/Caddyfile was edited by hand on this host; allowed is ")
     assert fault.endswith("for example mv /etc/caddy/Caddyfile /etc/caddy/Caddyfile.mine.")
+
+
+def test_a_fault_that_follows_from_another_is_left_out_however_far_it_comes() -> None:
+    faults = [Fault(name, "is wrong", "another") for name in ("a", "b", "c", "d")]
+    raw = {"a": "x", "b": "{{ middle }}", "middle": "{{ {'k': a} }}", "c": "{{ c }} and {{ other }}", "other": 1, "d": "a"}
+    assert [fault.variable for fault in validation.without_consequences(faults, raw)] == ["a", "c", "d"]
