@@ -40,7 +40,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         "audit_logrotate_schedule is .* of which systemd-analyze prints: .* allowed is .* for example daily",
     ),
 }
-ALL_AT_ONCE = {
+ALL_AT_ONCE: dict[str, Any] = {
     "caddy_gateway_hostname": "https://nous.localhost",
     "caddy_gateway_operator_cidrs": ["203.0.113.7/24"],
     "python_runtime_index_url": "https://ada:canary@mirror.example.org/simple/",
