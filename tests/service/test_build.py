@@ -446,10 +446,10 @@ def test_one_build_at_a_time(builder: Builder, heavy: dict[str, bytes]) -> None:
 
 def test_what_is_wrong_about_the_call_is_printed(builder: Builder) -> None:
     other = builder.call(config(kind="index", requirement="nous"), release="other-release")
-    assert (other.returncode, other.stdout) == (2, b"")
+    assert (other.returncode, json.loads(other.stdout)) == (2, {"message": "- is for some-release, not for other-release"})
     assert other.stderr == b"nous-vm build: - is for some-release, not for other-release\n"
     broken = builder.call({"release": RELEASE})
-    assert (broken.returncode, broken.stdout) == (2, b"")
+    assert (broken.returncode, json.loads(broken.stdout).keys()) == (2, {"message"})
     assert broken.stderr.startswith(b"nous-vm build: - cannot be used")
     missing = builder.sh(f"/usr/local/sbin/nous-vm build {RELEASE} --config /no/such.json 2>&1 || echo $?")
     assert re.fullmatch(r"nous-vm build: /no/such.json cannot be used: FileNotFoundError.*\n2", missing)

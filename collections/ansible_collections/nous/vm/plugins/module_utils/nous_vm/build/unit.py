@@ -35,8 +35,12 @@ def build(configuration: Configuration, release: str) -> dict[str, Any]:
     """Build a release in a unit of its own; return what the command prints: changed, release, reason and step. Raises UsageError, NousVmError."""
     if release != configuration.release:
         raise UsageError(f"the configuration of the build is for {configuration.release}, not for {release}")
-    for folder in (configuration.releases, Path(configuration.variables.get("UV_CACHE_DIR", CACHE))):
-        folder.mkdir(parents=True, exist_ok=True)
+    umask = os.umask(0o022)  # whoever asked, the server has to read below it
+    try:
+        for folder in (configuration.releases, Path(configuration.variables.get("UV_CACHE_DIR", CACHE))):
+            folder.mkdir(parents=True, exist_ok=True)
+    finally:
+        os.umask(umask)
     argv = transient("", list(properties(configuration)), [COMMAND, "build", release, "--config=-", "--here", "--json"])
     done = run(argv, timeout=LONGEST, stdin=configuration.text().encode())
     try:

@@ -315,7 +315,10 @@ def test_a_build_in_its_unit(tmp_path: Path, programs: Programs, monkeypatch: py
     monkeypatch.setattr(unit, "run", lambda *_arguments, **_options: answers.pop(0))
     monkeypatch.setitem(configuration.ENVIRONMENT, "UV_CACHE_DIR", str(tmp_path / "cache"))
     made = configured(tmp_path)
+    umask = os.umask(0o077)
     assert unit.build(made, NAME) == {"changed": True}
+    assert os.umask(umask) == 0o077
+    assert made.releases.stat().st_mode & 0o777 == 0o755, "the server has to read below it"
     with pytest.raises(NousVmError, match="was interrupted: it was killed"):
         unit.build(made, NAME)
     with pytest.raises(UsageError, match=r"is for git-.*, not for other"):
