@@ -46,6 +46,7 @@ class Host:
         self.container = container.shared_name(f"nous-vm-{name}-{platform}")
         self.image = f"nous-vm-host:{platform}-packages"
         self.flags = FLAGS + LOOP + (flags or [])
+        self.started = False
 
     def run(self, *argv: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         command = ["docker", "exec", "--interactive", self.container, *argv]
@@ -67,7 +68,11 @@ class Host:
 
     def start(self) -> None:
         """Switch it on: the first time, or after a crash."""
-        container.start(self.container, self.image, *self.flags)
+        if self.started:  # a crash takes no host for another, though its image may have been built anew meanwhile
+            subprocess.run(["docker", "start", self.container], check=True, capture_output=True)
+        else:
+            container.start(self.container, self.image, *self.flags)
+            self.started = True
         self.sh(f"until systemctl is-system-running --wait 2>&1 | grep -Eqx 'running|degraded'; do sleep 0.1; done; mkdir -p /run/{NAME}")
 
     def mount(self, megabytes: int, options: str = "loop") -> None:

@@ -52,10 +52,14 @@ def test_a_descriptor_that_could_overwrite_stops_the_rotation_and_is_named(rotat
     host.assert_complete()
 
 
+# mprotect(2) makes it writable at any time. Python's own mmap would keep a descriptor.
 MAPPER = """
-import mmap, os, signal, sys
+import ctypes, mmap, os, signal, sys
 log = os.open(sys.argv[1], os.O_RDWR)
-memory = mmap.mmap(log, 4096, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)  # which mprotect(2) makes writable at any time
+libc = ctypes.CDLL(None)
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+libc.mmap.restype = ctypes.c_void_p
+assert libc.mmap(None, 4096, mmap.PROT_READ, mmap.MAP_SHARED, log, 0) != ctypes.c_void_p(-1).value
 os.close(log)
 open(sys.argv[2], "w").close()
 signal.pause()
