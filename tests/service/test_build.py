@@ -278,7 +278,7 @@ GIT = "git -c user.name=test -c user.email=test@nous.invalid -c init.defaultBran
 @pytest.fixture(scope="module")
 def commit(made: Builder, locked: dict[str, bytes]) -> str:
     """A repository with a tag, a commit after it that is returned, and another branch; also behind a server that gives whole histories only."""
-    made.sh(f"mkdir -p /srv/work && cd /srv/work && {GIT} init -q && tar -xz --strip-components=1", stdin=pack(locked))
+    made.sh(f"rm -rf /srv/work /srv/index/nous.git; mkdir -p /srv/work && cd /srv/work && {GIT} init -q && tar -xz --strip-components=1", stdin=pack(locked))
     made.sh(f"cd /srv/work && git add . && {GIT} commit -qm one && git tag v1.0 && echo PART = 2 > src/nous/part.py && {GIT} commit -qam two")
     made.sh(f"cd /srv/work && git branch other && echo PART = 3 > src/nous/part.py && {GIT} commit -qam three")
     made.sh("git clone -q --bare /srv/work /srv/index/nous.git && cd /srv/index/nous.git && git update-server-info")
@@ -397,7 +397,7 @@ def test_the_role_hides_what_no_build_needs(host: Host, secret: str) -> None:
 def test_other_releases_are_left_alone_and_halves_are_removed(builder: Builder) -> None:
     builder.build(kind="index", requirement="nous")
     builder.sh(f"cd {ROOT}/releases && mv {RELEASE} whole && mkdir half && touch half/file && mkdir bad && touch bad/failed.json bad/file")
-    builder.sh(f"mkdir /srv/elsewhere && touch /srv/elsewhere/file && ln -s /srv/elsewhere {ROOT}/releases/link")
+    builder.sh(f"rm -rf /srv/elsewhere; mkdir /srv/elsewhere && touch /srv/elsewhere/file && ln -s /srv/elsewhere {ROOT}/releases/link")
     before = builder.sh(f"cd {ROOT}/releases/whole && find . -printf '%p %s %m %T@\\n' | sort")
     builder.build(kind="index", requirement="nous")
     assert builder.releases() == ["bad", RELEASE, "whole"]
