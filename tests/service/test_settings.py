@@ -1,4 +1,4 @@
-"""Settings reach the server as they were written, whatever is in them, and nobody else. (What is rejected: molecule/nous_service.)"""
+"""Settings reach the server as they were written, whatever is in them on their one line, and nobody else. (What is rejected: molecule/nous_service.)"""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from host import Host, only_full, only_on
 
 # Canaries are plain, so that they are found however what stands around them is quoted.
-NASTY = "a 'b' \"c\" $HOME ${HOME} `id` 100% %n \\n \\ # ; = é 猫 CANARY é\n second line CANARY\t\n"
+NASTY = "a 'b' \"c\" $HOME ${HOME} `id` 100% %n \\n \\ # ; = é 猫 CANARY é  CANARY "
 KEPT = ["/etc/nous/secrets.env", "/opt/nous/known-good.json"]  # where root alone finds it
 
 
