@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -85,16 +83,3 @@ def in_unit(unit: str, properties: Iterable[str], argv: Iterable[str | Path], *,
     """Run a program in a unit of its own, within TIMEOUT seconds; RuntimeMaxSec= ends it there if this process does not come to it."""
     limits = [*properties, f"RuntimeMaxSec={timeout:g}"]
     return run(transient(unit, limits, argv), timeout=timeout + 10, **options)
-
-
-def version() -> int:
-    """Return the version of the systemd that is installed. Raises NousVmError if that cannot be told."""
-    found = re.match(r"systemd (\d+)", systemctl("--version", timeout=ANSWER))
-    if not found:
-        raise NousVmError("systemctl --version does not print the version of systemd")
-    return int(found[1])
-
-
-def invoked_by_systemd() -> bool:
-    """Tell whether this process was started by a unit."""
-    return "INVOCATION_ID" in os.environ

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
-from ..kinds import NAME, absolute_path, account_name, calendar_event, choice, integer, octal_mode, packages, unit_name
+from ..kinds import absolute_path, account_name, calendar_event, choice, file_name, integer, octal_mode, packages, unit_name
 from ..role import Host, Questions, Role, Values, calendar_fault
 from ..rules import Fault, Flag, List, Rule, Text, shown
 
 # A log named like another's archive would be rotated away as one.
-FILE = Text(pattern=NAME, accept=lambda text: not re.fullmatch(".*[.][0-9]+([.]gz)?", text), allowed="a file name", example="audit.jsonl")
+FILE = replace(file_name("audit.jsonl"), accept=lambda text: not re.fullmatch(".*[.][0-9]+([.]gz)?", text))
 FILES = "file names without a path or a final number"
 DIRECTORY_MODE = "0750"  # as nous.vm.append_only has it
 NAME_OF_ROTATION = "lower-case letters, digits and hyphens after a letter, without -recover or -resume at the end"

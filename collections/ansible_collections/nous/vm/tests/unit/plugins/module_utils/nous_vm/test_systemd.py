@@ -93,18 +93,3 @@ def test_a_unit_of_its_own(prints: Path) -> None:
     answer(prints, "out", "systemd-run")
     assert systemd.in_unit("x", ["A=b"], ["true"], timeout=5, stdin=b"").text == "out"
     assert arguments(prints, "systemd-run").endswith("--unit=x --property=A=b --property=RuntimeMaxSec=5 true")
-
-
-def test_version(prints: Path) -> None:
-    answer(prints, "systemd 257 (257.9-1~deb13u1)\n+PAM\n")
-    assert systemd.version() == 257
-    answer(prints, "")
-    with pytest.raises(NousVmError, match="does not print the version"):
-        systemd.version()
-
-
-def test_invoked_by_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("INVOCATION_ID", raising=False)
-    assert not systemd.invoked_by_systemd()
-    monkeypatch.setenv("INVOCATION_ID", "x")
-    assert systemd.invoked_by_systemd()
