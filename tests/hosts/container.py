@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ FLAGS = [
 MIGRATE = ["--sysctl", "net.ipv4.tcp_migrate_req=1"]  # /proc/sys is not the gate's to write in a container
 CACHES = ["--volume", "nous-vm-cache-uv:/var/cache/uv", "--volume", "nous-vm-cache-pip:/root/.cache/pip"]
 KEPT = "-kept"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def need_root() -> None:
@@ -28,8 +30,8 @@ def need_root() -> None:
 
 
 def shared_name(stem: str) -> str:
-    """Return the name of the container that all tests of a suite share: one that is kept if NOUS_VM_KEEP=1, else one of this run."""
-    return stem + KEPT if os.environ.get("NOUS_VM_KEEP") == "1" else f"{stem}-{os.getpid()}"
+    """Return the name of the container that all tests of a suite share: one of this checkout that is kept if NOUS_VM_KEEP=1, else of this run."""
+    return f"{stem}-{ROOT.name}{KEPT}" if os.environ.get("NOUS_VM_KEEP") == "1" else f"{stem}-{os.getpid()}"
 
 
 def docker(*arguments: str) -> str:
