@@ -301,7 +301,7 @@ def test_ended_by_systemd(watched: Releases) -> None:
     ("fault", "why"),
     [
         ("crash", "crashes"),
-        *rest(("hang", "does not answer"), ("error", "answers 500")),  # molecule/nous_service has the second
+        *rest(("hang", "does not answer"), ("error", "answers 500")),
     ],
 )
 def test_bad_release(releases: Releases, fault: str, why: str) -> None:
