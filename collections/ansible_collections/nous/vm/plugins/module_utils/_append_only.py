@@ -16,6 +16,7 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
+from ._accounts import group_name, user_name
 from .nous_vm import inodes, processes
 from .nous_vm.errors import NousVmError
 
@@ -48,22 +49,6 @@ def desired_state(desired: Desired) -> State:
         "mode": f"{desired.mode:04o}",
     }
     return state if desired.directory else state | {"append_only": True}
-
-
-def user_name(uid: int) -> str:
-    """Return a user's name, or the number if it has none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-def group_name(gid: int) -> str:
-    """Return a group's name, or the number if it has none."""
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
 
 
 def identifiers(desired: Desired) -> tuple[int, int]:

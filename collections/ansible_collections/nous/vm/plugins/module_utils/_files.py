@@ -16,7 +16,6 @@ import contextlib
 import dataclasses
 import fcntl
 import functools
-import grp
 import os
 import pwd
 import re
@@ -25,6 +24,7 @@ import stat
 import tempfile
 import typing as t
 
+from ._accounts import NOBODY_YET, gid_of, group_name, uid_of, user_name
 from .nous_vm import programs
 
 if t.TYPE_CHECKING:
@@ -34,7 +34,6 @@ MAX_SHOWN = 104448  # bytes of a file that a diff shows, as in ansible-core's ow
 MAX_LINES = 10  # of a validator that fails
 VALIDATION = 300.0  # seconds that a validator gets
 SYSTEM_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # where validators are, and a login's PATH may not lead
-NOBODY_YET = -1  # a user or group that this host does not have
 PLACEHOLDER = re.compile(r"\{(/[^{}]*)\}")
 TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{16}\.nous-vm")
 
@@ -166,35 +165,7 @@ def read_validators(validate: Sequence[Mapping[str, t.Any]], entries: Iterable[E
     return validators
 
 
-# ---- Names and numbers
-
-
-def _uid(name: str) -> int:
-    try:
-        return int(name) if name.isdecimal() else pwd.getpwnam(name).pw_uid
-    except KeyError:
-        return NOBODY_YET
-
-
-def _gid(name: str) -> int:
-    try:
-        return int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid
-    except KeyError:
-        return NOBODY_YET
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-def _group(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
+# ---- Kinds and owners
 
 
 def _kind(status: os.stat_result) -> str:
@@ -284,7 +255,7 @@ def _held(place: str) -> Iterator[None]:
     descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if os.fstat(descriptor).st_uid != os.geteuid():
-            raise FilesError(f"{place} belongs to {_user(os.fstat(descriptor).st_uid)}; remove it and run again.")
+            raise FilesError(f"{place} belongs to {user_name(os.fstat(descriptor).st_uid)}; remove it and run again.")
         os.fchmod(descriptor, 0o711)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         for name in os.listdir(descriptor):
@@ -313,7 +284,7 @@ def _difference(change: Change) -> dict[str, t.Any]:
     after = {"state": entry.kind, "owner": entry.owner, "group": entry.group, "mode": f"{entry.mode:04o}"}
     before: dict[str, str] = {"state": "absent"}
     if found is not None:
-        names = {"owner": _user(found.st_uid), "group": _group(found.st_gid)}
+        names = {"owner": user_name(found.st_uid), "group": group_name(found.st_gid)}
         before = {"state": entry.kind, **names, "mode": f"{stat.S_IMODE(found.st_mode):04o}"}
     if entry.content is not None and change.rewrite:
         if entry.secret:
@@ -443,8 +414,8 @@ class _Run:
         self.entries, self.check_mode, self.diff_mode = entries, check_mode, diff_mode
         self.files = [entry for entry in entries if entry.content is not None]
         self.made: dict[str, Entry] = {}
-        self.uids = {name: _uid(name) for name in {"root", *(entry.owner for entry in entries)}}
-        self.gids = {name: _gid(name) for name in {"root", *(entry.group for entry in entries)}}
+        self.uids = {name: uid_of(name) for name in {"root", *(entry.owner for entry in entries)}}
+        self.gids = {name: gid_of(name) for name in {"root", *(entry.group for entry in entries)}}
         self.at = self.place = _workplace()
         self.held = contextlib.ExitStack()
         self.directories: dict[str, int] = {}

@@ -21,14 +21,8 @@ import os
 import time
 import typing as t
 
-from ansible_collections.nous.vm.plugins.module_utils._oauth_key_files import (
-    NOBODY_YET,
-    Directories,
-    Name,
-    Permissions,
-    gid_of,
-    uid_of,
-)
+from ansible_collections.nous.vm.plugins.module_utils._accounts import NOBODY_YET, gid_of, uid_of
+from ansible_collections.nous.vm.plugins.module_utils._oauth_key_files import Directories, Name, Permissions
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key import jwk
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key.jwk import Jwk, KeyInfo, KeyProblem
 

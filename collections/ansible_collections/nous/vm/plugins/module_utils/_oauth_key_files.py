@@ -15,51 +15,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
-import grp
 import os
-import pwd
 import re
 import secrets
 import stat
 import typing as t
 
+from ansible_collections.nous.vm.plugins.module_utils._accounts import gid_of, group_name, uid_of, user_name
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key.jwk import KeyProblem
 
 MAX_BYTES = 64 * 1024  # a 16384 bit RSA key takes 12.5 kB
-NOBODY_YET = -1  # a user or group that this host does not have
 
 
-# ---- Owners and modes
-
-
-def uid_of(name: str) -> int:
-    """Return the number of a user by name or number, NOBODY_YET if there is none."""
-    try:
-        return int(name) if name.isdecimal() else pwd.getpwnam(name).pw_uid
-    except KeyError:
-        return NOBODY_YET
-
-
-def gid_of(name: str) -> int:
-    """Return the number of a group by name or number, NOBODY_YET if there is none."""
-    try:
-        return int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid
-    except KeyError:
-        return NOBODY_YET
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-def _group(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
+# ---- Permissions
 
 
 class Permissions(t.NamedTuple):
@@ -81,7 +49,7 @@ class Permissions(t.NamedTuple):
 
     def shown(self) -> dict[str, str]:
         """Return them for a person."""
-        return {"owner": _user(self.uid), "group": _group(self.gid), "mode": f"{self.mode:04o}"}
+        return {"owner": user_name(self.uid), "group": group_name(self.gid), "mode": f"{self.mode:04o}"}
 
 
 # ---- Directories
@@ -104,7 +72,7 @@ def _judge_directory(directory: str, status: os.stat_result, trusted: set[int]) 
         raise KeyProblem(f"{directory} is not a directory; move it away, or choose another path.")
     if status.st_uid not in trusted:
         raise KeyProblem(
-            f"{directory} belongs to {_user(status.st_uid)}, who could swap the key; give it to root or to the key's owner, or choose another path."
+            f"{directory} belongs to {user_name(status.st_uid)}, who could swap the key; give it to root or to the key's owner, or choose another path."
         )
     if _open_to_others(status) and not status.st_mode & stat.S_ISVTX:
         raise KeyProblem(

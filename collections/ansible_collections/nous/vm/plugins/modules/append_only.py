@@ -21,24 +21,17 @@ description:
     file without the flag is held open for writing but not for appending, because that process could overwrite the file
     ever after.
   - A path that is a symbolic link, or a file that has a second name, is rejected.
+extends_documentation_fragment:
+  - nous.vm.attributes
 attributes:
   check_mode:
     support: full
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
     details:
       - Serves on a bare host too, where O(group) or O(path) is not there yet.
   diff_mode:
     support: full
-    description: Will return details on what has changed (or possibly needs changing in check mode), when in diff mode.
     details:
       - Shows kind, owner, group, mode and flag.
-  idempotent:
-    support: full
-    description: When run twice in a row outside check mode, with the same arguments, the second indicates no change.
-  platform:
-    support: full
-    platforms: linux
-    description: Target OS/families that can be operated against.
 options:
   path:
     description:

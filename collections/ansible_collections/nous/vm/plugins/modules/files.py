@@ -23,29 +23,20 @@ description:
   - Wrong owner, group or mode alone is mended in place.
   - Something of another kind at a path, a symbolic link too, is rejected. Parents may be symbolic links.
   - Access control lists and extended attributes of a file whose content changes are not carried over.
+extends_documentation_fragment:
+  - nous.vm.attributes
+  - nous.vm.attributes.action
 attributes:
-  action:
-    support: full
-    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
   check_mode:
     support: full
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
     details:
       - Validators run too, on the staged set. One whose program or user the host does not have yet is left out with a
         warning.
       - Serves on a bare host too. A file of an owner or group that is not there yet is staged for root alone.
   diff_mode:
     support: full
-    description: Will return details on what has changed (or possibly needs changing in check mode), when in diff mode.
     details:
       - Shows content and, where they change, owner, group and mode. Of secret content it shows that it differs.
-  idempotent:
-    support: full
-    description: When run twice in a row outside check mode, with the same arguments, the second indicates no change.
-  platform:
-    support: full
-    platforms: linux
-    description: Target OS/families that can be operated against.
 options:
   files:
     description:

@@ -14,20 +14,8 @@ author:
 description:
   - Reports what the role C(nous.vm.caddy_gateway) has to know of a host before it changes anything. Needs nothing of that role on the host.
   - With O(content), also reads the host's Caddyfile as Caddy itself understands it, and reports the lines that it lacks to import the gateway's file.
-attributes:
-  check_mode:
-    support: full
-    description: This module does not modify state.
-  diff_mode:
-    support: none
-    description: This module does not modify state.
-  idempotent:
-    support: full
-    description: This module does not modify state.
-  platform:
-    support: full
-    platforms: linux
-    description: Target OS/families that can be operated against.
+extends_documentation_fragment:
+  - nous.vm.attributes.info
 options:
   config:
     description:

@@ -15,20 +15,12 @@ description:
   - Sends one request to a gateway of the role C(nous.vm.caddy_gateway), and judges the answer by whether the address that it was sent from is on the allow
     list. It is meant to run on the controller (C(delegate_to)).
   - Does not fail if the gateway is not as it should be, or cannot be reached; the row that it returns has that in it.
+extends_documentation_fragment:
+  - nous.vm.attributes.info
 attributes:
-  check_mode:
-    support: full
-    description: This module does not modify state.
-  diff_mode:
-    support: none
-    description: This module does not modify state.
-  idempotent:
-    support: full
-    description: This module does not modify state.
   platform:
     support: full
     platforms: posix
-    description: Target OS/families that can be operated against.
 options:
   hostname:
     description:

@@ -32,28 +32,23 @@ description:
   - Nothing that is private is ever returned, shown in a diff, logged or part of an error.
 requirements:
   - python3-cryptography of the distribution, 41.0.7 or newer
+extends_documentation_fragment:
+  - nous.vm.attributes
 attributes:
   check_mode:
     support: full
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
     details:
       - Serves on a bare host too, where neither directory, O(owner), O(group) nor the cryptography library is there.
         Without the library an existing key cannot be proven nor its publication be compared, which is reported in a
         warning; its RV(kid) and RV(fingerprint) are null then.
   diff_mode:
     support: full
-    description: Will return details on what has changed (or possibly needs changing in check mode), when in diff mode.
     details:
       - Shows algorithm, key ID, owner, group and mode of each key, and what is published until when.
   idempotent:
     support: full
-    description: When run twice in a row outside check mode, with the same arguments, the second indicates no change.
     details:
       - With O(rotation=begin) that is so for O(minimum_interval_days).
-  platform:
-    support: full
-    platforms: linux
-    description: Target OS/families that can be operated against.
 options:
   path:
     description:

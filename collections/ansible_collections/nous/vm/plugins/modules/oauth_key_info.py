@@ -18,20 +18,8 @@ description:
   - Nothing that is private is ever returned, logged or part of an error.
 requirements:
   - python3-cryptography of the distribution, 41.0.7 or newer
-attributes:
-  check_mode:
-    support: full
-    description: This module does not modify state.
-  diff_mode:
-    support: none
-    description: This module does not modify state.
-  idempotent:
-    support: full
-    description: This module does not modify state.
-  platform:
-    support: full
-    platforms: linux
-    description: Target OS/families that can be operated against.
+extends_documentation_fragment:
+  - nous.vm.attributes.info
 options:
   path:
     description:

@@ -17,22 +17,18 @@ description:
   - An interrupted C(dpkg) is brought to its end first.
   - A repository that fails is a warning as long as the packages come from another one.
   - Services that come with the packages are not started, and no service of others is restarted. Nothing is removed.
+extends_documentation_fragment:
+  - nous.vm.attributes
 attributes:
   check_mode:
     support: full
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
     details:
       - Works on a bare host, and does not wait for locks.
   diff_mode:
     support: full
-    description: Will return details on what has changed (or possibly needs changing in check mode), when in diff mode.
-  idempotent:
-    support: full
-    description: When run twice in a row outside check mode, with the same arguments, the second indicates no change.
   platform:
     support: full
     platforms: debian
-    description: Target OS/families that can be operated against.
 options:
   name:
     description:

@@ -14,20 +14,8 @@ author:
 description:
   - Reads, in one execution, what several roles need to know of a host, and changes nothing. M(nous.vm.validate) is what uses it.
   - Each question has a limit of time; one that breaks or is late is named among the failed ones, and the others are answered.
-attributes:
-  check_mode:
-    support: full
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-  diff_mode:
-    support: none
-    description: Will return details on what has changed (or possibly needs changing in check mode), when in diff mode.
-  idempotent:
-    support: full
-    description: When run twice in a row outside check mode, with the same arguments, the second indicates no change.
-  platform:
-    support: full
-    platforms: linux
-    description: Target OS/families that can be operated against.
+extends_documentation_fragment:
+  - nous.vm.attributes.info
 options:
   questions:
     description:

@@ -18,23 +18,14 @@ description:
     variable, its value, what is allowed and an example, before anything is asked of the host. A secret value is never shown.
   - A value that comes as text, with C(-e) or from an INI inventory, is converted once; the roles use what this returns.
   - Then M(nous.vm.probe) runs once for all of the roles, in check mode too, and all faults of the host come in one message the same way.
+extends_documentation_fragment:
+  - nous.vm.attributes
+  - nous.vm.attributes.action
 attributes:
-  action:
-    support: full
-    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
   check_mode:
     support: full
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
   diff_mode:
     support: none
-    description: Will return details on what has changed (or possibly needs changing in check mode), when in diff mode.
-  idempotent:
-    support: full
-    description: When run twice in a row outside check mode, with the same arguments, the second indicates no change.
-  platform:
-    support: full
-    platforms: linux
-    description: Target OS/families that can be operated against.
 options:
   roles:
     description:

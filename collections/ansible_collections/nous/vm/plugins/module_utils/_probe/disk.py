@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 import glob
-import grp
 import hmac
 import os
-import pwd
 import re
 import shutil
 import stat
 import typing as t
 from pathlib import Path
 
+from .._accounts import group_name, user_name
 from .._byte_code import PYTHON, is_valid, tag
 from ..nous_vm import inodes
 from ..nous_vm.errors import ForeignError, NousVmError
@@ -61,7 +60,12 @@ def described(path: str, key: bytes, compiled_for: str) -> dict[str, t.Any]:
     except FileNotFoundError:
         return {}
     kind = KINDS.get(stat.S_IFMT(status.st_mode), "other")
-    about: dict[str, t.Any] = {"kind": kind, "mode": f"{stat.S_IMODE(status.st_mode):04o}", "owner": _user(status.st_uid), "group": _group(status.st_gid)}
+    about: dict[str, t.Any] = {
+        "kind": kind,
+        "mode": f"{stat.S_IMODE(status.st_mode):04o}",
+        "owner": user_name(status.st_uid),
+        "group": group_name(status.st_gid),
+    }
     about |= {"uid": status.st_uid, "gid": status.st_gid}
     if kind == "file":
         about["digest"] = digest(path, key)
@@ -76,20 +80,6 @@ def digest(path: str, key: bytes) -> str | None:
         return hmac.new(key, read_file(path, MOST_CONTENT), "sha256").hexdigest()
     except (OSError, ForeignError):
         return None
-
-
-def _user(number: int) -> str:
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)
-
-
-def _group(number: int) -> str:
-    try:
-        return grp.getgrgid(number).gr_name
-    except KeyError:
-        return str(number)
 
 
 def space(folders: list[str]) -> dict[str, int]:
