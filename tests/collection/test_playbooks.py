@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 REPOSITORY = Path(__file__).parents[2]
 PLAYBOOKS = sorted(path.stem for path in (REPOSITORY / "collections/ansible_collections/nous/vm/playbooks").glob("*.yml"))
@@ -77,3 +80,20 @@ def test_relative_paths_of_the_controller_are_rejected(tmp_path: Path, variables
     code, printed = play("cloud_init", tmp_path / "inventory", "-e", variables, cwd=tmp_path)
     assert code != 0
     assert sentence in printed.replace('\\"', '"')
+
+
+def test_what_the_inventory_says_of_a_join_wins(tmp_path: Path) -> None:
+    """site.yml joins the roles in the vars of its play, which Ansible holds above any inventory."""
+    site = yaml.safe_load((REPOSITORY / "collections/ansible_collections/nous/vm/playbooks/site.yml").read_text(encoding="utf-8"))
+    joins = {name: value for name, value in site[1]["vars"].items() if not name.startswith("nous_vm_")}
+    assert len(joins) >= 10
+    look = {"ansible.builtin.debug": {"msg": "{{ item }} is {{ lookup('ansible.builtin.vars', item) }}."}, "loop": list(joins)}
+    play = {"hosts": "all", "connection": "local", "gather_facts": False, "vars": site[1]["vars"] | {"nous_vm_present": True}, "tasks": [look]}
+    (tmp_path / "look.yml").write_text(json.dumps([play]), encoding="utf-8")
+    others = {name: f"joined {name}" for value in joins.values() for name in re.findall(r"\w+_\w+", value)}  # as the roles' defaults
+    inventory = {"all": {"vars": others, "hosts": {"own": {name: f"own-{name}" for name in joins}}}}
+    (tmp_path / "inventory.yml").write_text(json.dumps(inventory), encoding="utf-8")
+    argv = ["ansible-playbook", "look.yml", "--inventory=inventory.yml"]
+    environment = os.environ | {"ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    done = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    assert sorted(re.findall(r"(\w+) is own-\1\.", done.stdout)) == sorted(joins), done.stdout + done.stderr
