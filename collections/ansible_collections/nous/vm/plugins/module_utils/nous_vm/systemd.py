@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -49,11 +48,6 @@ def show_all(units: Iterable[str], *properties: str) -> dict[str, dict[str, str]
 
 def is_active(unit: str) -> bool:
     return systemctl("is-active", unit, timeout=ANSWER) == "active"
-
-
-def started(unit: str, name: str) -> float:
-    """Return when a unit was started, by one of its monotonic timestamps, in seconds since the epoch."""
-    return time.time() - time.monotonic() + int(show(unit, name).get(name) or 0) / 1e6
 
 
 def journal(*matches: str, lines: int = 12, since: float | None = None) -> list[str]:

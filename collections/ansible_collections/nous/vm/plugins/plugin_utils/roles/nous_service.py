@@ -110,6 +110,7 @@ OPTIONS: dict[str, Rule] = {
     ),
     "nous_service_flush_schedule": calendar_event(),
     "nous_service_ready_timeout": seconds(1, 3600, 60),
+    "nous_service_deploy_timeout": seconds(10, 7200, 180),
     "nous_service_try_again": Flag(),
     "nous_service_migrate": List(
         element=text_line(pattern=f"(?=.){LINE}"), allowed="a list of a command and its arguments", example="[venv/bin/python, -m, nous, migrate]"
@@ -174,6 +175,13 @@ def migration_can_be_undone(values: Values) -> Iterator[Fault]:
     if values["nous_service_migrate"] and not database(values):
         given = f"is {shown(values['nous_service_migrate'])}, and the NOUS_DB_URL of nous_service_secrets is no SQLite file that could be copied before"
         yield Fault("nous_service_migrate", given, "an empty list, or a database in a file", "sqlite:////var/lib/nous/state.db")
+
+
+def health_check_fits(values: Values) -> Iterator[Fault]:
+    ready, whole = values["nous_service_ready_timeout"], values["nous_service_deploy_timeout"]
+    if ready >= whole:
+        allowed = "more, for the copy of the database and the start too"
+        yield Fault("nous_service_deploy_timeout", f"is {whole}, and nous_service_ready_timeout is {ready}", allowed, str(2 * ready))
 
 
 def folders_are_apart(values: Values) -> Iterator[Fault]:
@@ -261,6 +269,7 @@ ROLE = Role(
         follows_a_branch,
         key_has_a_way_out,
         migration_can_be_undone,
+        health_check_fits,
         folders_are_apart,
     ),
     questions=questions,

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -16,13 +17,15 @@ from typing import IO, Any
 from ..atomic import read_json, sync_directory, write
 from ..errors import NousVmError
 from ..names import Names
-from ..sandbox import NO_SOCKETS, directives
+from ..sandbox import NO_SOCKETS, Value, directives
 from ..systemd import in_unit
 from .configuration import Configuration
 
 REQUESTED = "requested"  # why a backup was made that is never removed
 SPARE = 16 << 20  # bytes that a copy of the database leaves free
-LONGEST = 840.0  # seconds that a copy may take: less than nous-recover.service gives all of a recovery
+LONGEST = 840.0  # seconds that it may take to put a copy back: less than nous-recover.service gives all of a recovery
+LEAST, SLOWEST = 20.0, 4 << 20  # seconds that the copy of a small database may take, and bytes a second of a large one
+MEMORY = "1G"  # of a copy; LimitAS= holds where the kernel limits no control group
 PYTHON = "/usr/bin/python3"
 PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from nous_vm.deploy.copies import copy; copy(*sys.argv[2:])"
 LIBRARY = Path(__file__).parents[2]
@@ -49,15 +52,22 @@ class Backups:
         if self.database is None or not self.has_database():
             return None
         # Of copies that were interrupted; what cannot be removed takes room, and that is what is measured next.
-        for left in (*self.folder.glob(".*.partial"), *self.database.parent.glob(".backup-*")):
+        for left in self.folder.glob(".*.partial"):
             shutil.rmtree(left, ignore_errors=True)
-        parts = [self.database, self.database.with_name(self.database.name + "-wal")]
+        if any(self.database.parent.glob(".backup-*")):
+            with contextlib.suppress(NousVmError):
+                self._copy("clean", LEAST)
         together = self.folder.stat().st_dev == self.database.parent.stat().st_dev
-        need = sum(part.stat().st_size for part in parts if part.exists()) * (2 if together else 1) + SPARE
+        need = self._size() * (2 if together else 1) + SPARE
         for place in (self.folder, self.database.parent):
             if (free := shutil.disk_usage(place).free) < need:
                 return f"{place} has {free >> 20} MiB free, and a copy of {self.database} needs {need >> 20}"
         return None
+
+    def _size(self) -> int:
+        """Return how many bytes the database claims to have, with its log."""
+        parts = [self.database, self.database.with_name(self.database.name + "-wal")] if self.database else []
+        return sum(part.stat().st_size for part in parts if part.exists())
 
     def create(self, release: str | None, why: str) -> str:
         """Copy the database and return the name of the backup. Raises OSError, NousVmError."""
@@ -69,9 +79,9 @@ class Backups:
         folder.mkdir(mode=0o700)
         try:
             with os.fdopen(os.open(folder / "database", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-                self._copy("out", stdout=file)
+                self._copy("out", LEAST + self._size() / SLOWEST, stdout=file)
                 os.fsync(file.fileno())
-        except (OSError, NousVmError):
+        except BaseException:
             shutil.rmtree(folder)
             raise
         write(folder / "backup.json", json.dumps({"release": release, "at": now, "why": why}).encode())
@@ -87,18 +97,21 @@ class Backups:
     def put_back(self, name: str) -> None:
         """Put a backup in the place of the database, which no process has open. Raises OSError, NousVmError."""
         with (self.folder / name / "database").open("rb") as file:
-            self._copy("in", stdin=file)
+            self._copy("in", LONGEST, stdin=file)
 
-    def _copy(self, way: str, **streams: IO[bytes]) -> None:
-        """Let the server's account copy its database."""
+    def _copy(self, way: str, longest: float, **streams: IO[bytes]) -> None:
+        """Let the server's account copy its database, so many seconds at most."""
         if self.database is None:
             raise NousVmError("there is no database file to copy")
-        sandbox = directives({"ProtectHome": "tmpfs", "RestrictAddressFamilies": NO_SOCKETS, "MemoryMax": "1G", "TasksMax": 32})
+        limits: dict[str, Value] = {"MemoryMax": MEMORY, "LimitAS": MEMORY, "TasksMax": 32}
+        sandbox = directives({"ProtectHome": "tmpfs", "RestrictAddressFamilies": NO_SOCKETS} | limits)
         how = [f"Slice={self.names.slice}", f"User={self.user}", f"BindPaths={self.database.parent}", *sandbox]
         argv: list[str | Path] = [PYTHON, "-I", "-c", PROGRAM, LIBRARY, way, self.database]
-        done = in_unit(self.names.copy, how, argv, timeout=LONGEST, **streams)
+        began = time.monotonic()
+        done = in_unit(self.names.copy, how, argv, timeout=longest, **streams)
         if done.returncode:
-            raise NousVmError(f"{self.database} cannot be copied: {done.complaint}")
+            late = time.monotonic() - began > longest
+            raise NousVmError(f"{self.database} cannot be copied: {f'it took longer than {longest:.0f} s' if late else done.complaint}")
 
     def prune(self) -> None:
         """Remove the backups that are too many; one that somebody requested stays."""

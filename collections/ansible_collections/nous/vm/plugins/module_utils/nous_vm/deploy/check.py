@@ -33,6 +33,7 @@ def check() -> Iterator[Row]:
     yield from unit_rows(show(known.names.server, *SERVICE))
     yield health(known)
     yield release(known)
+    yield marks(known)
     yield deployment(known)
     timer = show(known.names.flush_timer, "ActiveState", "NextElapseUSecRealtime")
     yield Row("flush timer", "ok" if timer.get("ActiveState") == "active" else "fail", f"next {timer.get('NextElapseUSecRealtime') or 'never'}")
@@ -58,6 +59,13 @@ def release(known: Service) -> Row:
     """Return the row on the current release."""
     current, built = known.releases.current(), known.releases.built()
     return Row("release", "ok" if current in built else "fail", f"{current}, {len(built)} built")
+
+
+def marks(known: Service) -> Row:
+    """Return the row on the releases that are marked as failed: those that a run would not deploy are for a person to look at."""
+    blocked, failed = known.releases.blocked(known.settings.digest()), known.releases.failed()
+    detail = "; ".join(f"{release}: {reason}" for release, reason in blocked.items()) or f"none blocks a deployment, {len(failed)} in all"
+    return Row("failed releases", "warn" if blocked else "ok", detail)
 
 
 def deployment(known: Service) -> Row:

@@ -19,9 +19,10 @@ class Configuration(NamedTuple):
     """The server, as the role configured it.
 
     path: the file that it is in. root: directory of the releases. home: of the server's state. files, proxy_files: what server and proxy are started with,
-    and may be put back. credentials: what the server is started with too, but is somebody else's. database: the file that is copied, None if there is none.
-    address: host:port that the server listens on. host: the name it answers to. timeout: seconds a candidate gets to answer. drain: seconds requests under
-    way get to end. keep: how many releases and backups. migrate: the command that moves the data. check: what the health check compares with.
+    and may be put back. credentials: by their names, what the server is started with too, but is somebody else's. database: the file that is copied, None if
+    there is none. address: host:port that the server listens on. host: the name it answers to. timeout: seconds a candidate gets to answer. deadline: seconds
+    that a whole deployment gets, without the drain. drain: seconds requests under way get to end. keep: how many releases and backups. migrate: the command
+    that moves the data. audit: the file that the server appends to. check: what the health check compares with.
     """
 
     path: Path
@@ -31,14 +32,16 @@ class Configuration(NamedTuple):
     group: str
     files: list[Path]
     proxy_files: list[Path]
-    credentials: list[Path]
+    credentials: dict[str, Path]
     database: Path | None
     address: str
     host: str
     timeout: float
+    deadline: float
     drain: float
     keep: int
     migrate: list[str]
+    audit: Path
     check: dict[str, Any]
 
     @property
@@ -69,15 +72,17 @@ def load(path: Path = PATH) -> Configuration:
             group=str(about["group"]),
             files=[Path(each) for each in about["files"]],
             proxy_files=[Path(each) for each in about["proxy_files"]],
-            credentials=[Path(each) for each in about["credentials"]],
+            credentials={str(name): Path(path) for name, path in about["credentials"].items()},
             database=Path(about["database"]) if about["database"] else None,
             address=str(about["address"]),
             host=str(about["host"]),
             timeout=float(about["timeout"]),
+            deadline=float(about["deadline"]),
             drain=float(about["drain"]),
             keep=int(about["keep"]),
             migrate=[str(each) for each in about["migrate"]],
+            audit=Path(about["audit"]),
             check=dict(about["check"]),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} cannot be used: {error!r}") from None

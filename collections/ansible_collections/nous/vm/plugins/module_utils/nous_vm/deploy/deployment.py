@@ -26,18 +26,21 @@ from ..errors import NousVmError
 from ..output import complain
 from ..systemd import is_active, systemctl
 from . import traffic
+from .deadline import Deadline, Ended
 from .migration import migrate
+from .preflight import lacks
 from .server import PATIENCE, POLL
 from .service import Service
 
 FAILURES = (OSError, ValueError, NousVmError)
+UNTOUCHED = "the server that runs was not touched"
 
 
 class Request(NamedTuple):
     """What is to be deployed.
 
     actions: what will be done, for the report. leave: why the release that it replaces is not to come back by itself. restore: the backup to put back.
-    migrate: whether a new release moves the data.
+    migrate: whether a new release moves the data. backup: whether the database is copied before.
     """
 
     release: str
@@ -45,6 +48,7 @@ class Request(NamedTuple):
     leave: str = ""
     restore: str | None = None
     migrate: bool = False
+    backup: bool = True
 
 
 class Deployment:
@@ -65,38 +69,47 @@ class Deployment:
     def run(self, request: Request) -> dict[str, Any]:
         """Start the candidate, and keep it or roll back; return what came of it."""
         release, previous, history = request.release, self.releases.current(), self.releases.known_good()
-        data = self.backups.has_database() and (release != previous or request.restore is not None)
+        data = request.backup and self.backups.has_database() and (release != previous or request.restore is not None)
         result: dict[str, Any] = {"changed": True, "release": release, "previous": previous, "actions": request.actions}
-        if data and (reason := self.backups.lack_of_space()):
-            self.settings.put_back(self.server)
-            return {**result, "changed": False, "reason": reason, "rollback": "the server that runs was not touched", "journal": []}
+        if reason := lacks(self.configuration, self.backups, data):
+            with contextlib.suppress(OSError):  # there may be no room for that either
+                self.settings.put_back(self.server)
+            return {**result, "changed": False, "reason": reason, "rollback": UNTOUCHED, "journal": []}
         # What is rolled back to was deployed once. The release itself is one if it was: then it is the settings that may be wrong.
         targets = [*history, previous] if previous in self.releases.built() and (previous != release or release in history) else history
         target = next((each for each in reversed(targets) if each != release or each == previous), None)
         leave = request.leave if previous not in (None, release) else ""
         self.plan = {"release": release, "previous": previous, "target": target, "restore": request.restore, "leave": leave}
+        self.plan["unsaved"] = not request.backup and self.backups.has_database()
         began = time.monotonic()
-        reason = self._try(request, data, previous)
-        result |= {"reason": reason, "journal": self.server.log() if reason else [], "rollback": None}
-        try:
-            result["rollback"] = self.settle()
-        except FAILURES as error:
-            result["reason"] = f"{reason}; the rollback failed, and recover will try it again: {error}"
+        with Deadline(self.configuration.deadline + self.configuration.drain) as deadline:
+            reason = self._try(request, data, previous, deadline)
+            result |= {"reason": reason, "journal": self.server.log() if reason else [], "rollback": None}
+            try:
+                result["rollback"] = self.settle()
+            except FAILURES as error:
+                result["reason"] = f"{reason}; the rollback failed, and recover will try it again: {error}"
         return {**result, "seconds": round(time.monotonic() - began, 2)}
 
-    def _try(self, request: Request, data: bool, previous: str | None) -> str | None:
-        """Come as far as to know whether the candidate answers; return why it does not."""
+    def _try(self, request: Request, data: bool, previous: str | None, deadline: Deadline) -> str | None:
+        """Come as far as to know whether the candidate answers; return why it does not. From then on the deadline is lifted."""
         try:
-            self.note(step="pause")
-            files = self.settings.saved()
-            reason = self.candidate(request, data, self.configuration.migrate if request.migrate and request.release != previous else [])
-            if files != self.settings.saved():
-                raise OSError("its settings were changed while they were tried, as by another run")
+            try:
+                self.note(step="pause")
+                files = self.settings.saved()
+                reason = self.candidate(request, data, self.configuration.migrate if request.migrate and request.release != previous else [])
+                if files != self.settings.saved():
+                    raise OSError("its settings were changed while they were tried, as by another run")
+                deadline.lift()
+            except Ended as ended:
+                deadline.lift()
+                reason = f"{ended}, at the step {self.plan['step']}"
             if reason is None:
                 self.note(step="known-good", files=files, endpoint=self.server.endpoint)
-            else:
+            elif self.plan["step"] == "candidate":  # nothing of the release ran before
                 self.note(reason=reason, settings=self.settings.digest(), journal=self.server.log())
         except FAILURES as error:
+            deadline.lift()
             return str(error)
         return reason
 
@@ -175,6 +188,7 @@ class Deployment:
             elif step == "candidate":
                 outcome = self.roll_back(at_start)
             elif step == "stop":
+                systemctl("stop", self.service.names.copy)  # which outlives who asked for it
                 self.put_settings_back()
                 outcome = self.start_again(self.plan["previous"], at_start) if self.plan["previous"] else None
             elif step == "pause":
@@ -208,11 +222,18 @@ class Deployment:
         target: str | None = self.plan["target"]
         if target:
             self.releases.switch(target)
-        if "reason" in self.plan and systemctl("is-system-running") != "stopping":
+        if "reason" in self.plan:
             with contextlib.suppress(OSError):
-                self.releases.mark_failed(self.plan["release"], self.plan["reason"], self.plan["settings"], self.plan["journal"])
+                self.mark()
         self.put_settings_back()
-        return self.start_again(target, at_start) if target else None
+        outcome = self.start_again(target, at_start) if target else None
+        return f"{outcome}, with the data as the candidate left them: no backup was made" if outcome and self.plan["unsaved"] else outcome
+
+    def mark(self) -> None:
+        """Mark the release as failed, unless the fault is likely to be the host's: it goes down, or release and settings answered together before."""
+        release, settings = self.plan["release"], self.plan["settings"]
+        if systemctl("is-system-running") != "stopping" and not self.settings.accepted(release, settings):
+            self.releases.mark_failed(release, self.plan["reason"], settings, self.plan["journal"])
 
     def put_settings_back(self) -> None:
         """Put the last known good settings back, and restart the proxy if it has others now."""

@@ -12,17 +12,16 @@ from ..build.unit import build
 from ..errors import NousVmError, UsageError
 from ..systemd import is_active, systemctl
 from .backups import REQUESTED
-from .deployment import Deployment, Request
+from .deployment import UNTOUCHED, Deployment, Request
 from .server import PATIENCE
 from .service import Service
 from .traffic import left_paused
 
 LOCK = "deployment"
-UNTOUCHED = "the server that runs was not touched"
 
 
 def actions(service: Service, release: str) -> list[str]:
-    """Return what has to be done to have a release deployed: build, reload, enable, switch, proxy, start, resume; none if all is so already."""
+    """Return what has to be done to have a release deployed: build, reload, enable, switch, proxy, start, resume, forgive; none if all is so already."""
     known, needed = service.names, []
     units = [known.server, known.proxy, known.proxy_socket, known.flush_timer, known.flush]
     if release not in service.releases.built():
@@ -37,8 +36,9 @@ def actions(service: Service, release: str) -> list[str]:
         needed.append("proxy")
     if set(needed) - {"reload", "enable"} or not running(service):
         needed.append("start")
-    elif left_paused(service.proxy):
-        needed.append("resume")
+    else:
+        needed += ["resume"] if left_paused(service.proxy) else []
+        needed += ["forgive"] if release in service.releases.failed() else []
     return needed
 
 
@@ -47,10 +47,10 @@ def running(service: Service) -> bool:
     return is_active(service.names.server) and not service.settings.outdated() and Deployment(service).wait(PATIENCE) is None
 
 
-def deploy(service: Service, release: str, again: bool) -> dict[str, Any]:
-    """Make a release the current one; roll back if it does not answer."""
+def deploy(service: Service, release: str, again: bool, backup: bool = True) -> dict[str, Any]:
+    """Make a release the current one; roll back if it does not answer. Without a backup of the database, rolling back leaves the data as they are then."""
     result: dict[str, Any] = {"changed": False, "release": release, "previous": service.releases.current(), "actions": []}
-    if not again and (failure := service.releases.failure(release, service.settings.digest())):
+    if not again and (failure := _failure(service, release)):
         return {**result, "rollback": _leave(service, result["previous"]), **failure}
     if service.releases.unable(release):
         reason = _build(release)
@@ -59,14 +59,22 @@ def deploy(service: Service, release: str, again: bool) -> dict[str, Any]:
             return {**result, "reason": unable if release in service.releases.built() else reason or unable, "rollback": UNTOUCHED, "journal": []}
     needed = actions(service, release)
     if "start" in needed:
-        return Deployment(service).run(Request(release, needed, migrate=True))
+        return Deployment(service).run(Request(release, needed, migrate=True, backup=backup))
     if "reload" in needed:
         systemctl("daemon-reload")
     if "enable" in needed:
         service.server.enable()
     if "resume" in needed:
         Deployment(service).resume()
+    if "forgive" in needed:
+        service.releases.forgive(release)
     return {**result, "changed": bool(needed), "actions": needed}
+
+
+def _failure(service: Service, release: str) -> dict[str, Any]:
+    """Return why a release is not deployed unasked; nothing if it may be, as one that answers, whatever is written down of it."""
+    failure = service.releases.failure(release, service.settings.digest())
+    return {} if failure and release == service.releases.current() and running(service) else failure
 
 
 def _build(release: str) -> str | None:
@@ -90,7 +98,7 @@ def _leave(service: Service, current: str | None) -> str:
 def check(service: Service, release: str, again: bool) -> dict[str, Any]:
     """Return what deploy would do."""
     result: dict[str, Any] = {"changed": False, "release": release, "previous": service.releases.current(), "actions": []}
-    if not again and (failure := service.releases.failure(release, service.settings.digest())):
+    if not again and (failure := _failure(service, release)):
         return {**result, "rollback": f"{result['previous']} is left as it is", **failure}
     needed = actions(service, release)
     return {**result, "changed": bool(needed), "actions": needed}

@@ -74,6 +74,11 @@ class Releases:
         lines = [printable(str(each)) for each in known.get("journal") or []]
         return {"reason": f"on {since} it failed: {why}; it is not deployed again until that is asked for (--again)", "journal": lines}
 
+    def blocked(self, settings: str) -> dict[str, str]:
+        """Return the releases that a fault of theirs keeps from being deployed with these settings, each with why. That somebody left one is no fault."""
+        found = {release: about for release, about in self.failed().items() if about.get("settings") == settings}
+        return {release: printable(str(about.get("reason", "nobody knows why"))) for release, about in found.items()}
+
     def mark_failed(self, release: str, reason: str, settings: str | None, journal: list[str]) -> None:
         """Mark a release as failed, with certain settings or with any."""
         write_json_line(self.folder / release / FAILED, {"reason": reason, "settings": settings, "journal": journal, "at": time.time()})

@@ -1,22 +1,27 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The settings of the server and its proxy: the files that they are started with, and their last known good content."""
+"""The settings of the server and its proxy: the files that they are started with, and their last known good content.
+
+Whether a file is another than it was at a start is told by its content, never by clocks: systemd makes copies of the files at every start, as credentials of
+the unit (LoadCredential=nous-vm.NAME:PATH), and the socket, which has none, one in /run.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ..atomic import read_json, write, write_json
 from ..foreign import read_file
-from ..names import Names
-from ..systemd import is_active, started, systemctl
+from ..names import RUNTIME, Names
+from ..systemd import is_active, show, systemctl
 from .configuration import Configuration
 from .server import Server
+
+COPY = "nous-vm."  # what the name of a copy begins with
 
 
 class Settings:
@@ -29,15 +34,21 @@ class Settings:
 
     def digest(self) -> str:
         """Return a digest of what the server is started with: a release that failed with other settings may answer with these."""
-        return hashlib.sha256("\0".join(content(path) or "" for path in self.files).encode()).hexdigest()
+        return digest([content(path) for path in self.files])
+
+    def accepted(self, release: str, settings: str) -> bool:
+        """Tell whether a release was deployed last, with settings of this digest: if it fails with them now, something else is wrong."""
+        good = read_json(self.record)
+        files = good.get("files", {})
+        return good.get("history", [])[-1:] == [release] and digest([files.get(str(path), {}).get("content") for path in self.files]) == settings
 
     def saved(self) -> dict[str, dict[str, Any]]:
         """Return the files that the server and its proxy are started with, as they can be put back."""
         return {str(path): saved(path) for path in [*self.files, *self.proxy_files]}
 
     def outdated(self) -> bool:
-        """Tell whether a file that the server reads at its start is newer than that start, or not the one that is known to be good."""
-        return newer([*self.files, *self.credentials], started(self.names.server, "ExecMainStartTimestampMonotonic")) or self.unproven()
+        """Tell whether a file that the server reads at its start is another now than it was then, or than is known to be good."""
+        return differ(started_with(self.names.server), copied(self.files) | self.credentials) or self.unproven()
 
     def unproven(self) -> bool:
         """Tell whether a file has another content than the last known good."""
@@ -45,16 +56,15 @@ class Settings:
         return any(good[str(path)]["content"] != content(path) for path in [*self.files, *self.proxy_files] if str(path) in good)
 
     def outdated_proxy(self) -> str | None:
-        """Return the unit of the proxy to restart because it runs on older files than those on disk; the socket takes the proxy with it."""
-        listens = [path for path in self.proxy_files if path.name == self.names.proxy_socket]
-        if newer(listens, started(self.names.proxy_socket, "ActiveEnterTimestampMonotonic")):
+        """Return the unit of the proxy to restart because its files are others now than at its start; the socket takes the proxy with it."""
+        if differ(RUNTIME, {path.name: path for path in self.proxy_files if path.name == self.names.proxy_socket}):
             return self.names.proxy_socket
-        old = newer(self.proxy_files, started(self.names.proxy, "ExecMainStartTimestampMonotonic"))
-        return self.names.proxy if old or not is_active(self.names.proxy) else None
+        files = [path for path in self.proxy_files if path.name != self.names.proxy_socket]
+        return self.names.proxy if not is_active(self.names.proxy) or differ(started_with(self.names.proxy), copied(files)) else None
 
     def put_back(self, server: Server) -> str | None:
         """Give the files their last known good content, and have the server asked where it then listens; return the unit of the proxy to restart, if any."""
-        good, changed = read_json(self.record), []
+        good, changed = read_json(self.record), False
         if (endpoint := good.get("endpoint", server.endpoint)) != server.endpoint:
             server.address, server.host = endpoint["address"], endpoint["host"]
             write_json(self.configuration, read_json(self.configuration) | endpoint)
@@ -62,16 +72,13 @@ class Settings:
             path = Path(name)
             if file["content"] == content(path):
                 continue
-            changed.append(path)
+            changed |= path in self.proxy_files
             if file["content"] is None:
                 path.unlink()
             else:
-                write(path, file["content"].encode("latin-1"), file["mode"], tuple(file["owner"]), file["mtime"])
+                write(path, file["content"].encode("latin-1"), file["mode"], tuple(file["owner"]))
         systemctl("daemon-reload")
-        proxy = [path.name for path in changed if path in self.proxy_files]
-        if not proxy:
-            return None
-        return self.names.proxy_socket if self.names.proxy_socket in proxy else self.names.proxy
+        return self.outdated_proxy() if changed else None
 
     def keep(self, history: list[str], files: dict[str, Any], endpoint: dict[str, str]) -> None:
         """Write down what is known to be good from now on."""
@@ -88,9 +95,24 @@ def saved(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {"content": None}
     about = path.stat()
-    return {"content": content(path), "mode": about.st_mode & 0o7777, "owner": [about.st_uid, about.st_gid], "mtime": about.st_mtime}
+    return {"content": content(path), "mode": about.st_mode & 0o7777, "owner": [about.st_uid, about.st_gid]}
 
 
-def newer(files: Iterable[Path], since: float) -> bool:
-    """Tell whether one of the files was written after a time."""
-    return any(path.stat().st_mtime > since for path in files if path.exists())
+def digest(contents: list[str | None]) -> str:
+    """Return a digest of the contents of files."""
+    return hashlib.sha256("\0".join(each or "" for each in contents).encode()).hexdigest()
+
+
+def started_with(unit: str) -> Path:
+    """Return where the copies are that systemd made of a unit's files when it started it; only root writes there. Of a unit that does not run there is none."""
+    return Path(f"/proc/{show(unit, 'MainPID').get('MainPID') or 0}/root/run/credentials/{unit}")
+
+
+def copied(files: list[Path]) -> dict[str, Path]:
+    """Return files by the names of their copies."""
+    return {COPY + path.name: path for path in files}
+
+
+def differ(place: Path, files: dict[str, Path]) -> bool:
+    """Tell whether a file has another content than its copy, by the copies' names."""
+    return any(content(place / name) != content(path) for name, path in files.items())

@@ -17,6 +17,7 @@ NEXT_STEPS = {
     "health": JOURNAL,
     "credentials": JOURNAL,
     "release": "sudo nous-vm releases",
+    "failed releases": "sudo nous-vm releases",
     "deployment": "sudo nous-vm recover",
     "newest commit": "sudo nous-vm deploy --newest",
     "traffic": "sudo nous-vm resume",

@@ -30,7 +30,9 @@ INTERRUPTED = {"changed": True, "reason": "it was interrupted", "rollback": "rec
 
 def in_unit(service: Service, words: list[str]) -> dict[str, Any]:
     """Run a command of nous-vm in a unit of its own, after which recover comes, whatever ended it; return its document."""
-    how = [f"ExecStopPost={COMMAND} recover --json", f"OnFailure={service.names.recover}", "TimeoutStopSec=15min"]
+    # Stopped, or too late, it rolls back itself: what it runs for that is left alone.
+    how = [f"ExecStopPost={COMMAND} recover --json", f"OnFailure={service.names.recover}", "KillMode=mixed"]
+    how += ["TimeoutStopSec=15min", f"RuntimeMaxSec={LONGEST:g}"]
     origin = {"SUDO_USER": whoever(), **({"SSH_CONNECTION": os.environ["SSH_CONNECTION"]} if "SSH_CONNECTION" in os.environ else {})}
     argv = transient(f"nous-vm-{words[0]}-{os.getpid()}", how, [COMMAND, *words, "--here", "--json"], environment=origin)
     done = run(argv, timeout=LONGEST)

@@ -185,6 +185,11 @@ WRONG: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "root": ("nous_service", {"nous_service_user": "root"}, ['nous_service_user is "root"']),
     "octet": ("nous_service", {"nous_service_bind": "127.999.0.1:8088"}, ['nous_service_bind is "127.999.0.1:8088"']),
     "time": ("nous_service", {"nous_service_ready_timeout": 999999}, ["nous_service_ready_timeout is 999999"]),
+    "a health check longer than all": (
+        "nous_service",
+        {"nous_service_ready_timeout": 180},
+        ["nous_service_deploy_timeout is 180, and nous_service_ready_timeout is 180"],
+    ),
     "one release": ("nous_service", {"nous_service_keep_releases": 1}, ["nous_service_keep_releases is 1"]),
     "socket": ("nous_service", {"nous_service_socket": "/run/mcp.sock"}, ['nous_service_socket is "/run/mcp.sock"']),
     "settings": (

@@ -5,6 +5,7 @@
 
 RELEASE is the name of a folder among the releases, or "current". --newest deploys the newest commit of the branch that the host follows; its exit codes are
 0 it is deployed, 1 it is not and the line says why, 2 nobody can tell which it is, 4 locked.
+--without-backup is for a database that cannot be copied: hostile, damaged, or locked. What the candidate writes stays then, also if it is rolled back.
 --json prints {"changed", "release", "previous", "actions"}, and {"reason", "rollback", "journal", "message"} if it failed: why, what became of the rollback,
 the server's last lines, all of it in one sentence.
 """
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING
 
 from ...cli import Result
 from ...errors import UsageError
+from ...events import record
 from ...locks import holder
+from ...output import complain
 from ..operations import LOCK, check, deploy
 from ..service import Service, service
 from ..transient import here, in_unit, result
@@ -31,12 +34,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--newest", action="store_true", help="the newest commit of the branch that is followed")
     parser.add_argument("--check", action="store_true", help="only print what would be done")
     parser.add_argument("--again", action="store_true", help="deploy it though it failed before")
+    parser.add_argument("--without-backup", action="store_true", help="make no copy of the database; data cannot be rolled back then")
     parser.add_argument("--here", action="store_true", help="in this process, which is a unit of its own already")
 
 
 def run(arguments: argparse.Namespace) -> Result:
     if bool(arguments.release) == arguments.newest:
         raise UsageError("either the name of a release or --newest is needed")
+    if arguments.without_backup and (arguments.newest or arguments.check):
+        raise UsageError("--without-backup goes with the name of a release, for example nous-vm deploy current --without-backup")
     known = service()
     if arguments.newest:
         from ...build.configuration import load
@@ -44,10 +50,16 @@ def run(arguments: argparse.Namespace) -> Result:
 
         code, line, document = newest(known, load())
         return Result(document | ({"message": line} if code else {}), line, code)
-    words = ["deploy", arguments.release, *(["--again"] if arguments.again else [])]
+    words = ["deploy", arguments.release, *(["--again"] if arguments.again else []), *(["--without-backup"] if arguments.without_backup else [])]
     if arguments.here:
-        return result(here(known, words, lambda: deploy(known, known.releases.named(arguments.release), arguments.again)), "")
-    return looked(known, arguments.release, arguments.check, arguments.again) or finished(in_unit(known, words))
+        backup = not arguments.without_backup
+        return result(here(known, words, lambda: deploy(known, known.releases.named(arguments.release), arguments.again, backup)), "")
+    if found := looked(known, arguments.release, arguments.check, arguments.again):
+        return found
+    if arguments.without_backup:
+        complain(f"nous-vm deploy: no backup of {known.configuration.database} is made; a rollback leaves the data as they are then")
+        record("backup omitted", why="asked for with --without-backup", release=known.releases.named(arguments.release))
+    return finished(in_unit(known, words), " WITHOUT a backup of the database" if arguments.without_backup else "")
 
 
 def looked(known: Service, name: str, only: bool, again: bool) -> Result | None:
@@ -61,6 +73,6 @@ def looked(known: Service, name: str, only: bool, again: bool) -> Result | None:
     return None if found["actions"] or found.get("reason") else finished(found)
 
 
-def finished(document: dict[str, object]) -> Result:
+def finished(document: dict[str, object], how: str = "") -> Result:
     """Return what is printed in the end."""
-    return result(document, f"{document.get('release')} is deployed")
+    return result(document, f"{document.get('release')} is deployed{how}")

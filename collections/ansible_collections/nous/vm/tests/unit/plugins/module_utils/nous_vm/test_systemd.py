@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -68,13 +67,6 @@ def test_is_active(prints: Path) -> None:
     for state, active in (("active", True), ("activating", False), ("", False)):
         answer(prints, f"{state}\n")
         assert systemd.is_active("x.service") is active
-
-
-def test_started(prints: Path) -> None:
-    answer(prints, f"A={int((time.monotonic() - 100) * 1e6)}\n")
-    assert time.time() - systemd.started("x.service", "A") == pytest.approx(100, abs=5)
-    answer(prints, "A=\n")
-    assert systemd.started("x.service", "A") == pytest.approx(time.time() - time.monotonic(), abs=5)
 
 
 def test_journal_is_printable(prints: Path) -> None:

@@ -9,11 +9,14 @@ What the fakes answer is what the real ones do: tests/service/test_contract.py c
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.server
 import json
 import os
+import resource
 import socket
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,8 +24,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm import events, locks, pause, systemd
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy import copies, server
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm import events, locks, pause, programs, systemd
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy import copies, preflight, server, settings
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.configuration import Configuration, load
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.proxy import Proxy
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.service import Service, service
@@ -112,19 +115,29 @@ class FakeServer:
                 """Say nothing."""
 
         self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.http.server_address[1]}"
 
     def reply(self, request: http.server.BaseHTTPRequestHandler) -> None:
+        if self.behaviour == "trickle":
+            self.trickle(request)
+            return
         status, headers, body = self.answer(request.command)
         request.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             request.send_header(name, value)
         request.end_headers()
         request.wfile.write(body)
+
+    def trickle(self, request: http.server.BaseHTTPRequestHandler) -> None:
+        """Answer a byte at a time, for ever."""
+        with contextlib.suppress(OSError):
+            while self.behaviour == "trickle":
+                request.wfile.write(b"H")
+                time.sleep(0.05)
 
     def answer(self, method: str) -> tuple[int, dict[str, str], bytes]:
         if self.behaviour == "error":
@@ -145,9 +158,9 @@ class FakeSystemd:
         self.host = host
         self.active = {NAMES.proxy: True, NAMES.proxy_socket: True, NAMES.server: False}
         self.enabled = {NAMES.proxy, NAMES.proxy_socket, NAMES.flush_timer}
-        self.started = dict.fromkeys(self.active, 0.0)
         self.crashes, self.pid, self.reload, self.system = 0, 0, "no", "running"
         self.calls: list[list[str]] = []
+        self.real_copies = False  # whether the program runs that makes them, within the limits of its unit
         self.stops = True  # whether the server does when it is told to
         self.migration = Completed(0, b"", b"")
         self.unit: Callable[[list[str]], Completed] = lambda _argv: Completed(0, b"{}", b"")
@@ -192,7 +205,6 @@ class FakeSystemd:
                 "NeedDaemonReload": self.reload,
                 "EnvironmentFiles": "/etc/nous/nous.env (ignore_errors=no)",
                 "UnitFileState": "enabled" if unit in self.enabled else "disabled",
-                **dict.fromkeys(["ExecMainStartTimestampMonotonic", "ActiveEnterTimestampMonotonic"], str(int(self.started.get(unit, 0) * 1e6))),
             }
             blocks.append("\n".join(about.get(name, "") if "--value" in words else f"{name}={about.get(name, '')}" for name in properties))
         return "\n\n".join(blocks)
@@ -202,7 +214,7 @@ class FakeSystemd:
             self.host.proxy.stop()
             self.host.proxy.start()
         if unit == NAMES.proxy_socket and verb == "restart":
-            self.started[NAMES.proxy] = time.monotonic()
+            self.host.copy(NAMES.proxy)
         if unit == NAMES.server and verb == "stop":
             if self.stops:
                 self.active[unit], self.pid = False, 0
@@ -210,7 +222,7 @@ class FakeSystemd:
         running = self.active.get(unit)
         self.active[unit] = verb != "stop"
         if verb == "restart" or (verb == "start" and not running):
-            self.started[unit] = time.monotonic()
+            self.host.copy(unit)
         if unit == NAMES.server and verb == "start" and not running:
             self.host.begin()
 
@@ -221,10 +233,17 @@ class FakeSystemd:
 
     def copy(self, words: list[str], stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None, **_options: Any) -> Completed:
         way, database = words[-2:]
+        if self.real_copies:
+            limit = next(float(word.rpartition("=")[2]) for word in words if "RuntimeMaxSec=" in word)
+            memory = 1 << 30 if "--property=LimitAS=1G" in words else resource.RLIM_INFINITY
+            within = functools.partial(resource.setrlimit, resource.RLIMIT_AS, (memory, memory))
+            return programs.run([sys.executable, *words[words.index("-I") :]], timeout=limit, stdin=stdin, stdout=stdout, preexec_fn=within)
         try:
             if way == "out":
                 assert stdout
                 copies.copy_out(Path(database), stdout)
+            elif way == "clean":
+                copies.clean(Path(database))
             else:
                 assert stdin
                 copies.copy_in(Path(database), stdin)
@@ -245,7 +264,11 @@ class Host:
         self.files = [folder / "etc" / name for name in (NAMES.server, "nous.env", NAMES.proxy_socket, "50-nous.cfg", "key.pem")]
         for path in self.files:
             path.write_text("good\n", encoding="utf-8")
-            os.utime(path, (1, 1))
+            os.utime(path, (4e9, 4e9))  # clocks count for nothing
+        self.audit = folder / "home/audit.jsonl"
+        self.audit.touch()
+        self.copies = folder / "run/credentials"
+        self.at_start: Callable[[], object] = lambda: None  # what else happens when the server is started
         self.about: dict[str, Any] = {
             "root": str(self.root),
             "home": str(folder / "home"),
@@ -253,20 +276,27 @@ class Host:
             "group": "root",
             "files": [str(path) for path in self.files[:2]],
             "proxy_files": [str(path) for path in self.files[2:4]],
-            "credentials": [str(self.files[4])],
+            "credentials": {"signing-key": str(self.files[4])},
             "database": str(self.database),
             "address": self.server.address,
             "host": "nous.example.org",
             "timeout": 1,
+            "deadline": 30,
             "drain": 0.1,
             "keep": 2,
             "migrate": [],
+            "audit": str(self.audit),
             "check": {},
         }
         self.proxy.start()
+        for unit in (NAMES.proxy_socket, NAMES.proxy):
+            self.copy(unit)
         monkeypatch.setattr(systemd, "run", self.systemd.run)
         monkeypatch.setattr(server, "in_network_of", lambda _pid, host, port: tcp(host, port))
         monkeypatch.setattr(server, "PATIENCE", 1.0)
+        monkeypatch.setattr(preflight, "run", lambda argv, *, timeout, **_account: programs.run(argv, timeout=timeout))
+        monkeypatch.setattr(settings, "started_with", lambda unit: self.copies / unit)
+        monkeypatch.setattr(settings, "RUNTIME", self.copies.parent)
         monkeypatch.setattr(locks, "FOLDER", folder / "locks")
         monkeypatch.setattr(pause, "RUNTIME", folder / "run")
         monkeypatch.setattr(pause, "FOLDER", folder / "run/pause")
@@ -295,6 +325,17 @@ class Host:
         path.touch(mode=0o755)
         return path
 
+    def copy(self, unit: str) -> None:
+        """Copy the files of a unit as systemd does at its start: with the credentials, or of the socket by a command of it."""
+        server, proxy = {"signing-key": self.files[4]} | settings.copied(self.files[:2]), settings.copied(self.files[3:4])
+        copies = {NAMES.server: server, NAMES.proxy: proxy, NAMES.proxy_socket: {f"../../{NAMES.proxy_socket}": self.files[2]}}.get(unit, {})
+        for name, path in copies.items():
+            place = self.copies / unit / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.unlink(missing_ok=True)
+            if path.exists():
+                place.write_bytes(path.read_bytes())
+
     def begin(self) -> None:
         """Start the server, which is the current release. The first one makes the database."""
         if not self.database.exists():
@@ -308,6 +349,7 @@ class Host:
             self.systemd.active[NAMES.server], self.systemd.pid = False, 0
         if self.server.behaviour == "writes":
             self.note("written by a candidate")
+        self.at_start()
 
     def note(self, text: str) -> None:
         with contextlib.closing(sqlite3.connect(self.database)) as database:

@@ -80,6 +80,16 @@ def test_the_server(checked: Checked) -> None:
     assert checked["release"] == ("fail", "good, 0 built")
 
 
+def test_releases_that_are_marked(checked: Checked) -> None:
+    """One that a run would not deploy is for a person; one that somebody left, or that failed with other settings, is not."""
+    releases, settings = checked.host.service().releases, checked.host.service().settings.digest()
+    for name, digest in (("left", None), ("older", "0"), ("bad", settings)):
+        releases.mark_failed(checked.host.build(name), f"why {name}", digest, [])
+    assert checked["failed releases"] == ("warn", "bad: why bad")
+    releases.forgive("bad")
+    assert checked["failed releases"] == ("ok", "none blocks a deployment, 2 in all")
+
+
 def test_a_deployment_that_was_interrupted(checked: Checked) -> None:
     path = checked.host.root / "deployment.json"
     path.write_text('{"step": "stop"}')

@@ -125,6 +125,19 @@ def test_deploy_mends_what_is_little(shell: Shell, host: Host) -> None:
     assert not host.proxy.paused
 
 
+def test_deploy_without_a_backup_is_loud(shell: Shell, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.build("other")
+    complaints: list[str] = []
+    monkeypatch.setattr(deploy_command, "complain", complaints.append)
+    done = shell("deploy", "other", "--without-backup")
+    assert (done.code, done.out) == (0, "other is deployed WITHOUT a backup of the database\n")
+    assert complaints == [f"nous-vm deploy: no backup of {host.database} is made; a rollback leaves the data as they are then"]
+    assert host.events == [("backup omitted", "done"), ("deployed", "done")]
+    assert host.service().backups.complete() == {}
+    for wrong in (["--newest"], ["good", "--check"]):
+        assert shell("deploy", *wrong, "--without-backup").code == 2
+
+
 def test_the_call_is_wrong(shell: Shell, host: Host) -> None:
     for words in (["deploy"], ["deploy", "x", "--newest"]):
         assert shell(*words).code == 2

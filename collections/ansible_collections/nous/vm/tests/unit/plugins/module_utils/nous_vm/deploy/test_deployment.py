@@ -113,7 +113,6 @@ def test_bad_settings_are_put_back(host: Host) -> None:
     done = deploy(host.service(), "good", again=False)
     assert (done["reason"], done["rollback"], done["actions"]) == ("nous.service crashes", "good answers again", ["start"])
     assert host.files[1].read_text() == "good\n"
-    assert host.files[1].stat().st_mtime == 1
     assert_sound(host, "good")
     host.files[1].write_text("never\n")
     done = deploy(host.service(), "good", again=False)
@@ -301,7 +300,7 @@ def test_a_boot_that_cannot_roll_back_does_not_start_the_candidate(host: Host, m
 
 
 def test_nothing_is_marked_while_the_host_goes_down(host: Host) -> None:
-    host.systemd.system = "stopping"
+    host.at_start = lambda: setattr(host.systemd, "system", "stopping")
     deploy(host.service(), host.build("crash"), again=False)
     assert host.service().releases.failed() == {}
 
