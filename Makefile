@@ -1,4 +1,4 @@
-.PHONY: up test test-one test-one-clean lint unit molecule bench vm clean key-full rotation-full gate-full service-full
+.PHONY: up test test-one test-one-clean lint unit molecule contract bench vm clean key-full rotation-full gate-full service-full
 
 up:
 	@tests/hosts/up $(ARGS)
@@ -29,6 +29,10 @@ unit:
 
 molecule:
 	@tests/run molecule
+
+# What the stand-in and the real server have in common: make contract SERVER=DIR, a checkout of it that is installed in DIR/.venv. Without: the stand-in.
+contract:
+	@SERVER=$(SERVER) .venv/bin/pytest --verbose tests/standin/tests/test_audit_contract.py
 
 bench:
 	@tests/run bench

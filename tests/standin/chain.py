@@ -30,6 +30,12 @@ def files(log: Path) -> list[Path]:
     return [*sorted(archives, key=lambda path: -int(path.name.removesuffix(".gz").rpartition(".")[2])), log]
 
 
+def digest(record: dict[str, Any]) -> str:
+    """The hash of a record without its own."""
+    text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def walk(paths: Iterable[Path], head: str = GENESIS) -> list[dict[str, Any]]:
     """The records of PATHS (plain or .gz) in order; raises Broken at the first torn, changed or missing one.
 
@@ -45,12 +51,11 @@ def walk(paths: Iterable[Path], head: str = GENESIS) -> list[dict[str, Any]]:
                 own_hash = record.pop("entry_hash")
             except (ValueError, KeyError, AttributeError) as error:
                 raise Broken(f"{path}:{number}: not a chained record") from error
-            text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
             if not line.endswith(b"\n"):
                 raise Broken(f"{path}:{number}: torn")
             if record.get("prev_hash") != head:
                 raise Broken(f"{path}:{number}: does not link to the record before")
-            if hashlib.sha256(text.encode()).hexdigest() != own_hash:
+            if digest(record) != own_hash:
                 raise Broken(f"{path}:{number}: changed since it was written")
             head = own_hash
             records.append({**record, "entry_hash": own_hash})

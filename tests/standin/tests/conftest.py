@@ -26,7 +26,9 @@ RUNNING = "Uvicorn running on"
 
 
 class Server:
-    """One process; `log` is what it said on standard error."""
+    """One process; `log` is what it said on standard error, `python` the interpreter that it runs with."""
+
+    python = sys.executable
 
     def __init__(self, home: Path, port: int, environment: dict[str, str], source: Path | None = None) -> None:
         self.port = port
@@ -46,7 +48,7 @@ class Server:
         self.ready = threading.Event()
 
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, "-m", "nous", command]
+        argv = [self.python, "-m", "nous", command]
         return subprocess.run(
             argv,
             check=False,
@@ -61,7 +63,7 @@ class Server:
         self.ready.clear()
         self.log.clear()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "nous", "serve"],
+            [self.python, "-m", "nous", "serve"],
             env=self.environment,
             cwd=self.home,
             stderr=subprocess.PIPE,

@@ -61,12 +61,6 @@ def test_issuers_host_is_allowed_beside_the_bind_address(make_server: MakeServer
     assert server.post(authorized).status_code not in (401, 421)
 
 
-def test_single_client_forgets_the_one_before(server: Server) -> None:
-    server.token()
-    server.token()
-    assert len(json.loads((server.home / "auth/clients.json").read_text())) == 1
-
-
 def test_an_access_token_lives_as_long_as_was_asked_for(make_server: MakeServer) -> None:
     server = make_server(NOUS_OAUTH_ACCESS_TTL="86400").start()
     asked = time.time()
@@ -92,14 +86,6 @@ def test_note_returns_the_audit_line_that_is_on_disk(server: Server) -> None:
     assert stat.S_IMODE(audit(server).stat().st_mode) == 0o600
 
 
-def test_chain_goes_on_through_a_restart(server: Server) -> None:
-    server.call("note", text="before")
-    assert server.stop() in (0, -signal.SIGTERM)
-    server.start()
-    server.call("note", text="after")
-    assert [record["args"] for record in chain.walk([audit(server)])] == [{"text": "before"}, {"text": "after"}]
-
-
 @pytest.mark.parametrize("flaw", ["changed", "missing", "torn"])
 def test_walk_finds_a_flaw(server: Server, flaw: str) -> None:
     for text in "abc":
@@ -115,13 +101,6 @@ def test_walk_finds_a_flaw(server: Server, flaw: str) -> None:
     copy.write_bytes(flawed[flaw])
     with pytest.raises(chain.Broken):
         chain.walk([copy])
-
-
-def test_renamed_log_is_opened_anew_under_its_name(server: Server) -> None:
-    server.call("note", text="old")
-    audit(server).rename(server.home / "audit.jsonl.1")
-    server.call("note", text="new")
-    assert len(chain.walk([server.home / "audit.jsonl.1", audit(server)])) == 2
 
 
 def test_log_that_cannot_be_opened_leaves_it_degraded_and_serving(make_server: MakeServer) -> None:

@@ -1,7 +1,11 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The audit log and its daily anchors: one JSON object a line, each line bound to the one before by SHA-256."""
+"""The audit log: one JSON object a line, each line bound to the one before by SHA-256.
+
+As weak as the real one: what cannot be written is swallowed, the call is answered, and nothing is degraded for it. The head of the chain lives in memory; it is
+read from the file's last line at the start and by a resync.
+"""
 
 import contextlib
 import hashlib
@@ -29,27 +33,32 @@ def digest(record: dict[str, Any]) -> str:
 
 
 def last_record(path: Path) -> dict[str, Any]:
-    """The last line of a file, or {} when there is none or it is torn: then the chain starts again at zeros."""
+    """The last line of a file that is not blank, or {} when there is none or it is torn."""
     try:
         with path.open("rb") as file:
-            record: dict[str, Any] = json.loads(deque(file, maxlen=1).pop())
+            record: dict[str, Any] = json.loads(deque(filter(bytes.strip, file), maxlen=1).pop())
     except (OSError, ValueError, IndexError):
         return {}
     return record
 
 
 class DurableHandler(WatchedFileHandler):
-    """One write(2) and one fsync(2) a record; an error reaches the caller, whose call then fails too."""
+    """One write(2) and one fsync(2) a record. What fails of the write, logging keeps to itself; what fails of the fsync is counted."""
+
+    failures = 0
+    last_failure = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.reopenIfNeeded()
-        if self.stream is None:  # closed by uvicorn's logging set-up, as in the real server
-            self.stream = self._open()
-            self._statstream()
-        line = (self.format(record) + "\n").encode()
-        if os.write(self.stream.fileno(), line) != len(line):
-            raise OSError(f"{self.baseFilename}: a record was written in part")
-        os.fsync(self.stream.fileno())
+        super().emit(record)
+        try:
+            self.flush()
+        except (OSError, ValueError):
+            return
+        if self.stream is not None:
+            try:
+                os.fsync(self.stream.fileno())
+            except OSError as error:
+                self.failures, self.last_failure = self.failures + 1, str(error)
 
 
 class AuditLog:
@@ -59,53 +68,49 @@ class AuditLog:
         self.path = path
         self.degraded = ""
         self.written = 0
+        self.fsync_failures = 0
         self.head = GENESIS
+        self.handler: logging.Handler = logging.NullHandler()
+        self.resync()
+
+    def resync(self) -> None:
+        """Open the file anew, and read the head of the chain from its last line; where there is none, the head stays."""
+        self.handler.close()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.handler: logging.Handler = DurableHandler(path, encoding="utf-8")
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.handler = DurableHandler(self.path, encoding="utf-8")
         except OSError as error:
             self.degraded = str(error)
             self.handler = logging.StreamHandler(sys.stderr)
             return
+        self.degraded = ""
         with contextlib.suppress(OSError):
-            path.chmod(0o600)
-        self.head = last_record(path).get("entry_hash", GENESIS)
+            self.path.chmod(0o600)
+        self.head = last_record(self.path).get("entry_hash", self.head)
 
     def write(self, **fields: Any) -> dict[str, Any]:
-        """Append one record and return it as written."""
+        """Append one record and return it as it should have been written."""
         record = {"ts": now(), **fields, "prev_hash": self.head}
         record["entry_hash"] = digest(record)
-        line = json.dumps(record, ensure_ascii=False)
-        self.handler.emit(logging.makeLogRecord({"msg": line}))
+        self.handler.emit(logging.makeLogRecord({"msg": json.dumps(record, ensure_ascii=False)}))
         self.head = record["entry_hash"]
-        self.written += 1
+        if isinstance(self.handler, DurableHandler) and self.handler.failures:
+            self.fsync_failures += self.handler.failures
+            self.degraded, self.handler.failures = self.handler.last_failure, 0
+        else:
+            self.written += 1
         return record
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "path": str(self.path),
+            "degraded": bool(self.degraded),
+            "degraded_reason": self.degraded,
+            "fsync_failures": self.fsync_failures,
+            "writes_total": self.written,
+            "chain_head": self.head,
+        }
 
     def sync(self) -> None:
         if isinstance(self.handler, DurableHandler) and self.handler.stream is not None:
             os.fsync(self.handler.stream.fileno())
-
-
-class Anchors:
-    """At most one line a UTC day that pins the audit log's head; a chain of its own, never a reason to fail a call."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.degraded = ""
-        self.last = last_record(path)
-
-    def pin(self, head: str) -> None:
-        day = datetime.now(UTC).date().isoformat()
-        if day == self.last.get("day"):
-            return
-        record = {"day": day, "ts": now(), "head": head, "prev_anchor_hash": self.last.get("anchor_hash", GENESIS)}
-        record["anchor_hash"] = digest(record)
-        try:
-            with self.path.open("ab", buffering=0) as file:
-                file.write(json.dumps(record).encode() + b"\n")
-                os.fsync(file.fileno())
-        except OSError as error:
-            self.degraded = str(error)
-            return
-        self.degraded = ""
-        self.last = record

@@ -19,7 +19,8 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
 
-from nous.audit import Anchors, AuditLog, now
+from nous.anchors import Anchors, verify
+from nous.audit import AuditLog, now
 from nous.oauth import SCOPE, Provider
 from nous.release import FAULT, VERSION
 from nous.settings import Settings
@@ -62,8 +63,7 @@ def add_tools(mcp: FastMCP, settings: Settings, state: State, audit: AuditLog, a
 
     def record(tool: str, call_id: str, ctx: Context[Any, Any, Any], **args: Any) -> dict[str, Any]:
         line = audit.write(tool=tool, call_id=call_id, request_id=str(ctx.request_id), args=args)
-        if not audit.degraded:
-            anchors.pin(audit.head)
+        anchors.pin()
         return line
 
     @mcp.tool()
@@ -100,6 +100,37 @@ def add_tools(mcp: FastMCP, settings: Settings, state: State, audit: AuditLog, a
             **state.report(),
         }
 
+    # The real server's own; each returns JSON as text, of before its own record.
+
+    @mcp.tool()
+    def audit_summary(ctx: Context[Any, Any, Any]) -> str:
+        """What the server says of its log."""
+        found = audit.summary()
+        record("audit_summary", "", ctx)
+        return json.dumps(found)
+
+    @mcp.tool()
+    def audit_resync(ctx: Context[Any, Any, Any]) -> str:
+        """Open the log anew."""
+        audit.resync()
+        found = audit.summary()
+        record("audit_resync", "", ctx)
+        return json.dumps(found)
+
+    @mcp.tool()
+    def audit_verify(ctx: Context[Any, Any, Any]) -> str:
+        """Follow the chain of the log."""
+        found = verify(audit.path)
+        record("audit_verify", "", ctx)
+        return json.dumps(found)
+
+    @mcp.tool()
+    def audit_anchor_verify(ctx: Context[Any, Any, Any]) -> str:
+        """Hold the daily anchors against log and archives."""
+        found = anchors.verify()
+        record("audit_anchor_verify", "", ctx)
+        return json.dumps(found)
+
 
 def build(settings: Settings) -> Starlette:
     if settings.transport != "http":
@@ -115,7 +146,7 @@ def build(settings: Settings) -> Starlette:
         log_level="WARNING",  # the SDK's two coloured lines a call cost as much as the call
         **http_options(settings),
     )
-    add_tools(mcp, settings, state, AuditLog(settings.audit_file), Anchors(settings.anchor_file))
+    add_tools(mcp, settings, state, AuditLog(settings.audit_file), Anchors(settings.anchor_file, settings.audit_file, settings.home / "day"))
     mcp._mcp_server.version = VERSION  # the SDK offers no public way to say it
     if FAULT == "error":
         return Starlette(routes=[Mount("/", PlainTextResponse("this release is broken on purpose", status_code=500))])
