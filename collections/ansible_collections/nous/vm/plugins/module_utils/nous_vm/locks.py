@@ -66,6 +66,19 @@ def holder(name: str) -> str | None:
         os.close(descriptor)
 
 
+def taken(descriptor: int, wait: float) -> bool:
+    """Take the lock of an open file itself until it is closed; return whether that was possible within WAIT seconds. Who may read it can be in the way."""
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            _lock(fcntl.F_OFD_SETLK, descriptor)
+            return True
+        except (BlockingIOError, PermissionError):
+            if time.monotonic() >= deadline:
+                return False
+        time.sleep(POLL)
+
+
 @contextlib.contextmanager
 def held(name: str, what: str, *, wait: float = 0, who: str = "") -> Iterator[int]:
     """Hold a lock meanwhile; yield its descriptor, for a child to hold it too.

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import syslog
+import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm import events, inodes
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm import events, inodes, locks
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +69,54 @@ def test_a_line_that_was_cut_costs_only_itself() -> None:
     assert [event["event"] for event in events.history()] == ["one", "three"]
 
 
+def lines() -> list[bytes]:
+    return events.TRAIL.read_bytes().split(b"\n")[:-1]
+
+
+def test_each_line_names_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that is no event, and one that was cut short."""
+    for number in range(3):
+        events.record(str(number))
+    with events.TRAIL.open("ab") as trail:
+        trail.write(b"x" * 70000 + b"\ntorn")
+    events.record("after")
+    events.record("last", detail="y" * events.RECORD)
+    named = [json.loads(line)["previous"] for line in lines() if line.startswith(b"{")]
+    hashes = [hashlib.sha256(line).hexdigest() for line in lines()]
+    assert named == ["0" * 64, *hashes[:2], hashes[4], hashes[5]]
+    assert [len(line) <= events.RECORD for line in lines()].count(False) == 1
+
+
+def test_two_that_record_at_once_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    last_line = events._last_line
+
+    def and_dawdle(descriptor: int) -> tuple[bytes, bool]:
+        found = last_line(descriptor)
+        time.sleep(0.002)  # for the other ones to write meanwhile, if they could
+        return found
+
+    monkeypatch.setattr(events, "_last_line", and_dawdle)
+    children = []
+    for _child in range(4):
+        children.append(os.fork())
+        if not children[-1]:
+            for number in range(25):
+                events.record(str(number))
+            os._exit(0)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+    hashes = [hashlib.sha256(line).hexdigest() for line in lines()]
+    assert [json.loads(line)["previous"] for line in lines()] == ["0" * 64, *hashes[:-1]]
+
+
+def test_an_event_is_written_though_somebody_holds_the_trail(monkeypatch: pytest.MonkeyPatch) -> None:
+    events.record("one")
+    monkeypatch.setattr(events, "WAIT", 0.1)
+    with events.TRAIL.open("rb+") as held:
+        assert locks.taken(held.fileno(), 0)
+        events.record("two")
+    assert [event["event"] for event in events.history()] == ["one", "two"]
+
+
 def test_lines_that_are_no_events_are_left_out() -> None:
     events.record("one")
     with events.TRAIL.open("ab") as trail:
@@ -86,7 +136,7 @@ def test_history_is_of_the_last() -> None:
 def test_history_reads_no_more_than_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(10):
         events.record(str(number))
-    monkeypatch.setattr(events, "READ", 300)
+    monkeypatch.setattr(events, "READ", 500)
     assert [event["event"] for event in events.history(100)] in (["8", "9"], ["7", "8", "9"])
 
 
