@@ -1,0 +1,79 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files of a log, plain or compressed, as lines: a log of any size is read with bounded memory."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, cast
+
+from ..errors import NousVmError
+from ..foreign import open_file
+from .records import BLOCK, LIMIT
+
+ANY = 1 << 62  # bytes that a file may have: it is read as a stream
+UNREADABLE = (OSError, EOFError, zlib.error)
+
+
+def opened(path: Path) -> IO[bytes]:
+    """Open a log or an archive, decompressed if its name ends with .gz. Raises OSError, ForeignError."""
+    file = open_file(path, ANY)
+    return cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if path.suffix == ".gz" else file
+
+
+def size_of(file: IO[bytes]) -> int:
+    """Return the bytes of an open file, decompressed."""
+    if isinstance(file, gzip.GzipFile):
+        return file.seek(0, os.SEEK_END)
+    return os.fstat(file.fileno()).st_size
+
+
+def lines(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a file, each with its end if it has one. Raises NousVmError for one that is too long."""
+    while line := file.readline(LIMIT + 1):
+        if len(line) > LIMIT:
+            raise NousVmError(f"has a line of more than {LIMIT} bytes")
+        yield line
+
+
+def first_line(file: IO[bytes]) -> bytes:
+    """Return the first line of a file, with its end."""
+    file.seek(0)
+    return next(lines(file), b"")
+
+
+def complete(file: IO[bytes]) -> int:
+    """Return the offset behind the last line end of an open plain file, searched backwards by blocks."""
+    return _line_end(file, size_of(file))
+
+
+def last_line(file: IO[bytes], end: int) -> bytes:
+    """Return the line that ends at an offset of an open plain file, without its end."""
+    start = _line_end(file, end - 1)
+    return os.pread(file.fileno(), end - 1 - start, start)
+
+
+def _line_end(file: IO[bytes], before: int) -> int:
+    least = max(before - LIMIT, 0)
+    while before > 0:
+        start = max(before - BLOCK, 0)
+        found = os.pread(file.fileno(), before - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        if start and start <= least:
+            raise NousVmError(f"a line of the log has more than {LIMIT} bytes")
+        before = start
+    return 0
+
+
+def archives(directory: Path, name: str) -> list[Path]:
+    """Return the archives of a log by their numbers, the oldest first. A number is not taken for an age where two files have it: both are returned."""
+    pattern = re.compile(rf"{re.escape(name)}\.([0-9]+)(\.gz)?")
+    found = [(int(match[1]), match[0]) for match in map(pattern.fullmatch, os.listdir(directory)) if match]
+    return [directory / each for _number, each in sorted(found, reverse=True)]
