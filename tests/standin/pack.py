@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 RELEASE = "src/nous/release.py"
-FAULTS = ["none", "crash", "hang", "error"]
+FAULTS = ["none", "crash", "hang", "error", "toolless"]
 
 
 def tree(version: str, fault: str) -> dict[str, bytes]:
@@ -71,7 +71,7 @@ def commit(files: dict[str, bytes], tag: str, repository: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--version", default="1.0.0")
-    parser.add_argument("--fault", choices=FAULTS, default="none", help="break it: at start, never ready, always 500")
+    parser.add_argument("--fault", choices=FAULTS, default="none", help="break it over HTTP: at start, never ready, always 500; or over stdio: no tools")
     parser.add_argument("--no-lock", action="store_true", help="leave uv.lock out")
     parser.add_argument("--git", action="store_true", help="OUT is a bare git repository, made or added to")
     parser.add_argument("out", metavar="OUT", type=Path, help="an archive (.tar.gz), or a bare git repository")

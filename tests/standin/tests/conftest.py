@@ -59,7 +59,7 @@ class Server:
             timeout=START_SECONDS,
         )
 
-    def spawn(self) -> None:
+    def spawn(self, stdin: int | None = None, stdout: int | None = None) -> None:
         self.ready.clear()
         self.log.clear()
         self.process = subprocess.Popen(
@@ -68,6 +68,8 @@ class Server:
             cwd=self.home,
             stderr=subprocess.PIPE,
             text=True,
+            stdin=stdin,
+            stdout=stdout,
             preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # whoever runs the tests under nohup has it ignored
         )
         self.reader = threading.Thread(target=self._read, daemon=True)

@@ -12,6 +12,7 @@ import shutil
 import signal
 import sqlite3
 import stat
+import subprocess
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -204,7 +205,6 @@ def test_audit_file_is_held_with_o_append_from_the_first_record_on(server: Serve
     [
         ("NOUS_HTTP_BIND", "127.0.0.1"),
         ("NOUS_HTTP_BIND", "127.0.0.1:99999"),
-        ("NOUS_TRANSPORT", "stdio"),
         ("NOUS_TRANSPORT", "smoke"),
         ("NOUS_POLICY", "lenient"),
         ("NOUS_PROFILE", "abacus"),
@@ -217,6 +217,21 @@ def test_bad_value_ends_it_at_start_by_name(make_server: MakeServer, name: str, 
     ended = make_server(**{name: value}).run("serve")
     assert ended.returncode == 1
     assert f"nous: {name}: " in ended.stderr
+
+
+def test_over_stdio_a_tool_is_called_without_a_token(make_server: MakeServer) -> None:
+    server = make_server(NOUS_TRANSPORT="stdio")
+    about = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    asked: list[dict[str, object]] = [{"id": 1, "method": "initialize", "params": about}, {"method": "notifications/initialized"}]
+    asked += [{"id": 2, "method": "tools/call", "params": {"name": "device_info", "arguments": {}}}]
+    server.spawn(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert server.process.stdin and server.process.stdout
+    server.process.stdin.write("".join(json.dumps({"jsonrpc": "2.0", **each}) + "\n" for each in asked))
+    server.process.stdin.flush()
+    first, second = (json.loads(server.process.stdout.readline()) for _ in "12")
+    assert first["result"]["serverInfo"]["name"] == "nous"
+    assert json.loads(second["result"]["content"][0]["text"])["transport"] == "stdio"
+    assert [record["tool"] for record in chain.walk([audit(server)])] == ["device_info"]
 
 
 def test_unknown_variable_is_ignored(make_server: MakeServer) -> None:

@@ -16,6 +16,11 @@ from nous.state import State
 
 
 def serve(settings: Settings) -> None:
+    if settings.transport == "stdio":
+        from nous.server import build_stdio
+
+        build_stdio(settings).run("stdio")
+        return
     if FAULT == "crash":
         sys.exit("nous: this release is broken on purpose: it crashes at start")
     while FAULT == "hang":

@@ -4,4 +4,4 @@
 """What pack.py changes from one release to the next."""
 
 VERSION = "1.0.0"
-FAULT = "none"  # none, or broken on purpose: crash, hang, error
+FAULT = "none"  # none, or broken on purpose: crash, hang, error (over HTTP), toolless (over stdio)

@@ -87,6 +87,12 @@ def add_tools(mcp: FastMCP, settings: Settings, state: State, audit: AuditLog, a
         return "x" * size
 
     @mcp.tool()
+    def device_info(ctx: Context[Any, Any, Any]) -> dict[str, Any]:
+        """What this is; the one tool that changes nothing but the audit log."""
+        record("device_info", "", ctx)
+        return {"name": "nous", "version": VERSION, "transport": settings.transport, "profile": profile["name"]}
+
+    @mcp.tool()
     def status(ctx: Context[Any, Any, Any], call_id: str = "") -> dict[str, Any]:
         """The server's own state."""
         state.begin(now(), "status", call_id)
@@ -132,9 +138,14 @@ def add_tools(mcp: FastMCP, settings: Settings, state: State, audit: AuditLog, a
         return json.dumps(found)
 
 
+def build_stdio(settings: Settings) -> FastMCP:
+    mcp = FastMCP("nous", log_level="WARNING")
+    if FAULT != "toolless":
+        add_tools(mcp, settings, State(settings.home), AuditLog(settings.audit_file), Anchors(settings.anchor_file))
+    return mcp
+
+
 def build(settings: Settings) -> Starlette:
-    if settings.transport != "http":
-        sys.exit(f"nous: NOUS_TRANSPORT: the stand-in serves http only, not {settings.transport}")
     state = State(settings.home)
     mcp = FastMCP(
         "nous",
