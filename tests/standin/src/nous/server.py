@@ -8,7 +8,7 @@ import contextlib
 import json
 import sqlite3
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,11 @@ def add_tools(mcp: FastMCP, settings: Settings, state: State, audit: AuditLog, a
             **state.report(),
         }
 
-    # The real server's own; each returns JSON as text, of before its own record.
+    add_audit_tools(mcp, audit, anchors, record)
+
+
+def add_audit_tools(mcp: FastMCP, audit: AuditLog, anchors: Anchors, record: Callable[..., dict[str, Any]]) -> None:
+    """Add the real server's own; each returns JSON as text, of before its own record."""
 
     @mcp.tool()
     def audit_summary(ctx: Context[Any, Any, Any]) -> str:
@@ -141,7 +145,7 @@ def add_tools(mcp: FastMCP, settings: Settings, state: State, audit: AuditLog, a
 def build_stdio(settings: Settings) -> FastMCP:
     mcp = FastMCP("nous", log_level="WARNING")
     if FAULT != "toolless":
-        add_tools(mcp, settings, State(settings.home), AuditLog(settings.audit_file), Anchors(settings.anchor_file))
+        add_tools(mcp, settings, State(settings.home), AuditLog(settings.audit_file), Anchors(settings.anchor_file, settings.audit_file, settings.home / "day"))
     return mcp
 
 

@@ -27,6 +27,8 @@ class Names(NamedTuple):
     recover: str
     migrate: str
     copy: str
+    candidate: str
+    check: str
     follow: str
     follow_timer: str
     proxy_admin: Path
@@ -46,6 +48,8 @@ def names(instance: str = "") -> Names:
         recover=f"{base}-recover.service",
         migrate=f"{base}-migrate.service",
         copy=f"{base}-copy.service",
+        candidate=f"{base}-candidate.service",
+        check=f"{base}-check.service",
         follow=f"{base}-follow.service",
         follow_timer=f"{base}-follow.timer",
         proxy_admin=Path(f"/run/{base}-proxy-admin/haproxy.sock"),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from .errors import ForeignError
 from .foreign import printable
 
 OUTPUT = 1 << 20  # bytes that a program may print
@@ -86,6 +88,66 @@ def run(
             _kill(process)
             raise
     return Completed(process.returncode, *outputs)
+
+
+class Dialogue:
+    """A program that is talked to line by line, as in `with`: one deadline for all of it, a bound for all that it prints. It is killed at the end.
+
+    What is sent has to fit into a pipe: a program that does not read is no reason to wait.
+    """
+
+    def __init__(self, argv: Sequence[str | Path], *, timeout: float, limit: int = OUTPUT) -> None:
+        self.deadline, self.left = time.monotonic() + timeout, limit
+        self.printed, self.complaints = b"", b""
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen([str(each) for each in argv], stdin=pipe, stdout=pipe, stderr=pipe, cwd="/", start_new_session=True, bufsize=0)
+        self.selector = selectors.DefaultSelector()
+        for name in ("stdout", "stderr"):
+            self.selector.register(getattr(self.process, name), selectors.EVENT_READ, name)
+        self.stdin: IO[bytes] = self.process.stdin  # type: ignore[assignment] # it has one
+        os.set_blocking(self.stdin.fileno(), False)
+
+    def __enter__(self) -> Dialogue:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.selector.close()
+        _kill(self.process)
+
+    def send(self, line: bytes) -> None:
+        """Send a line. A program that ended, or does not read, is found out by what it does not answer."""
+        with contextlib.suppress(BrokenPipeError, BlockingIOError):
+            os.write(self.stdin.fileno(), line + b"\n")
+
+    def line(self) -> bytes | None:
+        """Return its next line, None if there is none because it ended. Raises TimeoutError, ForeignError (it prints too much)."""
+        while b"\n" not in self.printed:
+            if not self._read():
+                return None
+        line, _, self.printed = self.printed.partition(b"\n")
+        return line
+
+    def complaint(self, lines: int) -> str:
+        """Return the last lines that it printed to standard error, as they may be printed."""
+        return " | ".join(printable(each) for each in self.complaints.splitlines()[-lines:] if each.strip())
+
+    def _read(self) -> bool:
+        """Read what there is; tell whether there may be more of its output."""
+        while left := max(self.deadline - time.monotonic(), 0):
+            for key, _events in self.selector.select(left):
+                block = os.read(key.fd, BLOCK)
+                if not block:
+                    self.selector.unregister(key.fileobj)
+                elif key.data == "stderr":
+                    self.complaints = (self.complaints + block)[-BLOCK:]
+                else:
+                    self.printed, self.left = self.printed + block, self.left - len(block)
+                    if self.left < 0:
+                        raise ForeignError("it prints too much")
+                    return True
+            if not self.selector.get_map():
+                return False
+        raise TimeoutError
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

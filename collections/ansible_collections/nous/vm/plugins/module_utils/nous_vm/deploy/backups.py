@@ -78,9 +78,7 @@ class Backups:
         folder = self.folder / f".{name}.partial"
         folder.mkdir(mode=0o700)
         try:
-            with os.fdopen(os.open(folder / "database", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-                self._copy("out", LEAST + self._size() / SLOWEST, stdout=file)
-                os.fsync(file.fileno())
+            self.export(folder / "database")
         except BaseException:
             shutil.rmtree(folder)
             raise
@@ -88,6 +86,12 @@ class Backups:
         folder.rename(self.folder / name)
         sync_directory(self.folder)
         return name
+
+    def export(self, path: Path) -> None:
+        """Copy the database to a new file. Raises OSError, NousVmError."""
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+            self._copy("out", LEAST + self._size() / SLOWEST, stdout=file)
+            os.fsync(file.fileno())
 
     def _free_name(self, name: str) -> str:
         """Return a name that no backup has, though another was made in the same second."""

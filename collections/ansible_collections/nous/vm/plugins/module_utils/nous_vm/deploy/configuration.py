@@ -22,7 +22,8 @@ class Configuration(NamedTuple):
     and may be put back. credentials: by their names, what the server is started with too, but is somebody else's. database: the file that is copied, None if
     there is none. address: host:port that the server listens on. host: the name it answers to. timeout: seconds a candidate gets to answer. deadline: seconds
     that a whole deployment gets, without the drain. drain: seconds requests under way get to end. keep: how many releases and backups. migrate: the command
-    that moves the data. audit: the file that the server appends to. check: what the health check compares with.
+    that moves the data. audit: the file that the server appends to. health_tool: the tool that a candidate is tried with, empty for the default. check: what
+    the health check compares with.
     """
 
     path: Path
@@ -34,6 +35,7 @@ class Configuration(NamedTuple):
     proxy_files: list[Path]
     credentials: dict[str, Path]
     database: Path | None
+    audit: Path
     address: str
     host: str
     timeout: float
@@ -41,7 +43,7 @@ class Configuration(NamedTuple):
     drain: float
     keep: int
     migrate: list[str]
-    audit: Path
+    health_tool: str
     check: dict[str, Any]
 
     @property
@@ -74,6 +76,7 @@ def load(path: Path = PATH) -> Configuration:
             proxy_files=[Path(each) for each in about["proxy_files"]],
             credentials={str(name): Path(path) for name, path in about["credentials"].items()},
             database=Path(about["database"]) if about["database"] else None,
+            audit=Path(about["audit"]),
             address=str(about["address"]),
             host=str(about["host"]),
             timeout=float(about["timeout"]),
@@ -81,7 +84,7 @@ def load(path: Path = PATH) -> Configuration:
             drain=float(about["drain"]),
             keep=int(about["keep"]),
             migrate=[str(each) for each in about["migrate"]],
-            audit=Path(about["audit"]),
+            health_tool=str(about["health_tool"]),
             check=dict(about["check"]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

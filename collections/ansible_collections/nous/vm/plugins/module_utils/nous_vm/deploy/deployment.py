@@ -25,9 +25,9 @@ from ..atomic import read_json, sync_directory, write
 from ..errors import NousVmError
 from ..output import complain
 from ..systemd import is_active, systemctl
-from . import traffic
+from . import candidate, traffic
 from .deadline import Deadline, Ended
-from .migration import migrate
+from .migration import command, migrate
 from .preflight import lacks
 from .server import PATIENCE, POLL
 from .service import Service
@@ -93,11 +93,14 @@ class Deployment:
 
     def _try(self, request: Request, data: bool, previous: str | None, deadline: Deadline) -> str | None:
         """Come as far as to know whether the candidate answers; return why it does not. From then on the deadline is lifted."""
+        unfit = None
         try:
             try:
                 self.note(step="pause")
                 files = self.settings.saved()
-                reason = self.candidate(request, data, self.configuration.migrate if request.migrate and request.release != previous else [])
+                migration = command(self.configuration, request.release) if request.migrate and request.release != previous else []
+                unfit = self._rehearse(request, previous, migration)
+                reason = unfit or self.candidate(request, data, migration)
                 if files != self.settings.saved():
                     raise OSError("its settings were changed while they were tried, as by another run")
                 deadline.lift()
@@ -106,12 +109,20 @@ class Deployment:
                 reason = f"{ended}, at the step {self.plan['step']}"
             if reason is None:
                 self.note(step="known-good", files=files, endpoint=self.server.endpoint)
-            elif self.plan["step"] == "candidate":  # nothing of the release ran before
+            elif unfit or self.plan["step"] == "candidate":  # nothing of the release ran before
                 self.note(reason=reason, settings=self.settings.digest(), journal=self.server.log())
         except FAILURES as error:
             deadline.lift()
             return str(error)
         return reason
+
+    def _rehearse(self, request: Request, previous: str | None, migration: list[str]) -> str | None:
+        """Try a release, or settings, that nobody has seen yet while the server goes on; return why it is not fit. What was good once is not asked again."""
+        if request.leave or (request.release == previous and not self.settings.unproven()):
+            return None
+        unit = next(path for path in self.configuration.files if path.name == self.service.names.server)
+        copy = self.backups.export if self.backups.has_database() else None
+        return candidate.unhealthy(self.configuration, self.service.names, request.release, unit=unit, migration=migration, copy=copy)
 
     def candidate(self, request: Request, data: bool, migration: list[str]) -> str | None:
         """Start the candidate while traffic is paused; return why it does not answer."""
@@ -132,7 +143,8 @@ class Deployment:
             self.restart_proxy(unit)
         if request.restore is not None:
             self.backups.put_back(request.restore)
-        if migration and (reason := migrate(self.configuration, self.service.names, request.release, migration)):
+        binds, limit = [f"BindPaths={self.configuration.home}"], self.configuration.timeout
+        if migration and (reason := migrate(self.configuration, self.service.names, request.release, migration, binds, limit)):
             return reason
         self.releases.switch(request.release)
         self.server.start()
@@ -192,8 +204,9 @@ class Deployment:
                 self.put_settings_back()
                 outcome = self.start_again(self.plan["previous"], at_start) if self.plan["previous"] else None
             elif step == "pause":
+                self.mark()
                 self.put_settings_back()
-                outcome = f"{self.plan['previous']} was not stopped"
+                outcome = f"{self.plan['previous']} was not stopped" if self.plan["previous"] else None
             else:
                 link = self.configuration.current
                 raise OSError(
@@ -222,18 +235,17 @@ class Deployment:
         target: str | None = self.plan["target"]
         if target:
             self.releases.switch(target)
-        if "reason" in self.plan:
-            with contextlib.suppress(OSError):
-                self.mark()
+        self.mark()
         self.put_settings_back()
         outcome = self.start_again(target, at_start) if target else None
         return f"{outcome}, with the data as the candidate left them: no backup was made" if outcome and self.plan["unsaved"] else outcome
 
     def mark(self) -> None:
-        """Mark the release as failed, unless the fault is likely to be the host's: it goes down, or release and settings answered together before."""
-        release, settings = self.plan["release"], self.plan["settings"]
-        if systemctl("is-system-running") != "stopping" and not self.settings.accepted(release, settings):
-            self.releases.mark_failed(release, self.plan["reason"], settings, self.plan["journal"])
+        """Mark the candidate as failed, unless the fault is likely to be the host's: it goes down, or release and settings answered together before."""
+        release, settings = self.plan["release"], self.plan.get("settings")
+        if "reason" in self.plan and systemctl("is-system-running") != "stopping" and not self.settings.accepted(release, settings):
+            with contextlib.suppress(OSError):
+                self.releases.mark_failed(release, self.plan["reason"], settings, self.plan["journal"])
 
     def put_settings_back(self) -> None:
         """Put the last known good settings back, and restart the proxy if it has others now."""

@@ -25,7 +25,7 @@ from typing import IO, Any
 
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import events, locks, pause, programs, systemd
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy import copies, preflight, server, settings
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy import candidate, copies, preflight, server, settings
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.configuration import Configuration, load
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.proxy import Proxy
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.service import Service, service
@@ -259,13 +259,13 @@ class Host:
         self.folder, self.root = folder, folder / "root"
         self.systemd, self.server, self.proxy = FakeSystemd(self), FakeServer(), FakeProxy(folder / "admin.sock")
         self.database, self.path = folder / "home/state.db", folder / "deploy.json"
-        for each in ("root/releases", "root/backups", "home", "etc"):
+        for each in ("root/releases", "root/backups", "home", "log", "etc"):
             (folder / each).mkdir(parents=True)
         self.files = [folder / "etc" / name for name in (NAMES.server, "nous.env", NAMES.proxy_socket, "50-nous.cfg", "key.pem")]
         for path in self.files:
             path.write_text("good\n", encoding="utf-8")
             os.utime(path, (4e9, 4e9))  # clocks count for nothing
-        self.audit = folder / "home/audit.jsonl"
+        self.audit = folder / "log/audit.jsonl"
         self.audit.touch()
         self.copies = folder / "run/credentials"
         self.at_start: Callable[[], object] = lambda: None  # what else happens when the server is started
@@ -278,6 +278,7 @@ class Host:
             "proxy_files": [str(path) for path in self.files[2:4]],
             "credentials": {"signing-key": str(self.files[4])},
             "database": str(self.database),
+            "audit": str(self.audit),
             "address": self.server.address,
             "host": "nous.example.org",
             "timeout": 1,
@@ -285,7 +286,7 @@ class Host:
             "drain": 0.1,
             "keep": 2,
             "migrate": [],
-            "audit": str(self.audit),
+            "health_tool": "",
             "check": {},
         }
         self.proxy.start()
@@ -297,12 +298,20 @@ class Host:
         monkeypatch.setattr(preflight, "run", lambda argv, *, timeout, **_account: programs.run(argv, timeout=timeout))
         monkeypatch.setattr(settings, "started_with", lambda unit: self.copies / unit)
         monkeypatch.setattr(settings, "RUNTIME", self.copies.parent)
+        self.rehearsed: list[str] = []
+        monkeypatch.setattr(candidate, "unhealthy", self.rehearse)
         monkeypatch.setattr(locks, "FOLDER", folder / "locks")
         monkeypatch.setattr(pause, "RUNTIME", folder / "run")
         monkeypatch.setattr(pause, "FOLDER", folder / "run/pause")
         self.events: list[tuple[str, str]] = []
         monkeypatch.setattr(events, "_append", lambda line: self.events.append(tuple(json.loads(line)[key] for key in ("event", "result"))))
         monkeypatch.setattr("syslog.syslog", lambda _line: None)
+
+    def rehearse(self, _configuration: Configuration, _names: object, release: str, **_options: object) -> str | None:
+        """Stand for the rehearsal, which a release named "unfit" does not pass, nor any with the setting "unfit"."""
+        self.rehearsed.append(release)
+        settings = self.files[1].read_text(encoding="utf-8") if self.files[1].exists() else ""
+        return "over stdio, it has no tools" if "unfit" in release + settings else None
 
     def service(self, **changes: Any) -> Service:
         """Return the server of this host, configured otherwise where that is asked for."""
