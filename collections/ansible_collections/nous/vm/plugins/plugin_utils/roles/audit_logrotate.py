@@ -9,13 +9,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..kinds import absolute_path, account_name, calendar_event, choice, file_name, integer, octal_mode, packages, unit_name
+from ..kinds import absolute_path, account_name, calendar_event, choice, file_name, integer, octal_mode, optional, packages, unit_name
 from ..role import Host, Questions, Role, Values, calendar_fault
 from ..rules import Fault, Flag, List, Rule, Text, shown
 
 # A log named like another's archive would be rotated away as one.
 FILE = replace(file_name("audit.jsonl"), accept=lambda text: not re.fullmatch(".*[.][0-9]+([.]gz)?", text))
 FILES = "file names without a path or a final number"
+TRAILS = "/var/log/nous-vm"  # where the trail of events is too
 DIRECTORY_MODE = "0750"  # as nous.vm.append_only has it
 NAME_OF_ROTATION = "lower-case letters, digits and hyphens after a letter, without -recover or -resume at the end"
 
@@ -36,6 +37,8 @@ OPTIONS: dict[str, Rule] = {
     "audit_logrotate_keep": integer(1, 36525, 90, "a number of archives"),
     "audit_logrotate_schedule": calendar_event(),
     "audit_logrotate_compress": Flag(),
+    "audit_logrotate_checkpoint_key": optional(absolute_path("/var/lib/nous-vm-checkpoint/nous/keys/1.pem", names=2)),
+    "audit_logrotate_checkpoint_jwks": optional(absolute_path("/var/lib/nous-vm-checkpoint/nous/jwks.json", names=2)),
     "audit_logrotate_packages": packages("logrotate"),
     "audit_logrotate_manage_packages": Flag(),
 }
@@ -46,6 +49,24 @@ def rotated_or_kept(values: Values) -> Iterator[Fault]:
     if both:
         given = f"has {' and '.join(map(shown, both))}, which audit_logrotate_anchors has too"
         yield Fault("audit_logrotate_files", given, "a file name in one of the two", "[audit.jsonl]")
+
+
+def key_and_set(values: Values) -> Iterator[Fault]:
+    key, jwks = values["audit_logrotate_checkpoint_key"], values["audit_logrotate_checkpoint_jwks"]
+    if bool(key) != bool(jwks):
+        yield Fault("audit_logrotate_checkpoint_jwks", f"is {shown(jwks)}, and audit_logrotate_checkpoint_key is {shown(key)}", "both, or none", "both empty")
+    elif key and jwks.rpartition("/")[0] == key.rpartition("/")[0]:
+        yield Fault(
+            "audit_logrotate_checkpoint_jwks",
+            f"is {jwks}, beside the key",
+            "a path in another folder than that of the keys",
+            "/var/lib/nous-vm-checkpoint/nous/jwks.json",
+        )
+
+
+def checkpoints(values: Values) -> list[str]:
+    """Return the file of the checkpoints, if there are any."""
+    return [f"{TRAILS}/checkpoints-{values['audit_logrotate_name']}.jws"] if values["audit_logrotate_checkpoint_key"] else []
 
 
 def paths(values: Values) -> list[str]:
@@ -59,9 +80,10 @@ def questions(values: Values) -> Questions:
         "calendars": [values["audit_logrotate_schedule"]],
         "groups": [values["audit_logrotate_group"]],
         "accounts": [values["audit_logrotate_owner"]],
-        "units": [f"audit-logrotate-{name}.timer", f"audit-logrotate-{name}-recover.service"],
-        "flags": paths(values),
-        "paths": [values["audit_logrotate_directory"], *paths(values)],
+        "units": [f"audit-logrotate-{name}.timer", f"audit-logrotate-{name}-recover.service", f"audit-checkpoint-{name}.timer"],
+        "flags": paths(values) + checkpoints(values),
+        "paths": [values["audit_logrotate_directory"], *paths(values), *checkpoints(values)],
+        "matches": [path for path in (values["audit_logrotate_checkpoint_key"], values["audit_logrotate_checkpoint_jwks"]) if path],
     }
 
 
@@ -78,9 +100,9 @@ def lacks(values: Values, host: Host) -> Iterator[Fault]:
         found = host["paths"].get(path, {})
         if (found.get("owner"), found.get("group"), found.get("mode")) != (owner, group, mode):
             yield Fault(path, "has another owner or mode, or is absent", "")
-    for path in paths(values):
+    for path in paths(values) + checkpoints(values):
         if not host["flags"].get(path):
             yield Fault(path, "is not append-only", "")
 
 
-ROLE = Role("audit_logrotate", OPTIONS, together=(rotated_or_kept,), questions=questions, judge=judge, lacks=lacks)
+ROLE = Role("audit_logrotate", OPTIONS, together=(rotated_or_kept, key_and_set), questions=questions, judge=judge, lacks=lacks)

@@ -13,6 +13,7 @@ from ..cgroups import frozen, of_units, running
 from ..health import Row, permissions, sandbox
 from ..processes import writers
 from ..systemd import show
+from . import checkpoint_rows
 from .access import inside
 from .archives import archives, mutable
 from .configuration import Configuration, everything
@@ -24,7 +25,7 @@ SCORE = 1.6  # the most that systemd-analyze security may give a unit of the rot
 def check() -> Iterator[Row]:
     """Yield a row for every expectation."""
     for config in everything():
-        for row in _rows(config):
+        for row in (*_rows(config), *checkpoint_rows.rows(config)):
             yield row._replace(name=f"{row.name} ({config.name})")
         for suffix in ("", "-recover", "-resume"):
             yield sandbox(f"audit-logrotate-{config.name}{suffix}.service", SCORE)

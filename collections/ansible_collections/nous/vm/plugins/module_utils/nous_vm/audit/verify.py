@@ -27,7 +27,6 @@ from .walk import Anchors, Walk
 LOGS = "logs"  # the folder of a copy in which each log has a folder of its segments
 CHECKPOINTS, TRAIL, JWKS = "checkpoints.jws", "trail.jsonl", "jwks.json"
 ATTEMPTS = 3  # at a log that is rotated meanwhile
-KEYS = Path("/var/lib/nous-vm-checkpoint")  # of hosts; a folder for each rotation
 
 
 def checkpoints_of(name: str) -> str:

@@ -106,8 +106,8 @@ class Walk:
             self.part.note(f"{self.uncovered} bytes are covered by no checkpoint but through their chain")
         if self.chain.plain:
             self.part.note(f"{self.chain.plain} lines have no hash chain")
-        rooted = "from the first record on" if self.chain.rooted else "from the oldest record that is here on"
-        counts = f"{len(self.files)} files, {self.chain.chained} chained records {rooted}; {self.compared} checkpoints compared"
+        chained = f"{self.chain.chained} chained records from {'the first' if self.chain.rooted else 'the oldest that is here'} on"
+        counts = f"{len(self.files)} files, {chained if self.chain.chained else 'no chained record'}; {self.compared} checkpoints compared"
         self.part.note(f"{counts}, {self.newer} records are newer than the last" if self.compared else counts)
 
     def _identify(self) -> dict[str, int]:
@@ -193,6 +193,7 @@ class Walk:
         elif piece.head != self.chain.head:
             self.part.fail(segment, record, f"{label} signed another record")
         else:
+            self.uncovered += max(start - self._signed.start, 0) if self.compared else 0
             self.compared += 1
             self._signed, self._own = Running(target), Running(target)
 

@@ -32,26 +32,33 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", default="nous", help="the rotation, of this host (default: nous)")
     parser.add_argument("--jwks", type=Path, metavar="FILE", help="the public keys that checkpoints are signed with; of this host its own by default")
     parser.add_argument("--left", type=Path, action="append", default=[], metavar="FILE", help="checkpoints that had left the host; again for more files")
-    parser.add_argument("--keep", type=int, metavar="NUMBER", help="archives that the host keeps: fewer are a fault once older ones are gone")
+    parser.add_argument(
+        "--keep",
+        type=int,
+        metavar="NUMBER",
+        help="archives that the host keeps: fewer are a fault once older ones are gone (default: of a folder any number is right)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> Result:
     from dataclasses import replace
 
     from ...events import TRAIL
+    from ..checkpoint_rows import settings
     from ..configuration import named
-    from ..verify import KEYS, Evidence, keys, of_folder, of_host, verify
+    from ..verify import Evidence, keys, of_folder, of_host, verify
 
     def find() -> Evidence:
         found = of_folder(arguments.directory) if arguments.directory else of_host(named(arguments.name), TRAIL)
         return replace(found, left=arguments.left)
 
-    own = KEYS / arguments.name / "jwks.json"
-    jwks = arguments.jwks or (own if not arguments.directory and own.exists() else None)
+    own = {} if arguments.directory else settings(named(arguments.name)) or {}
+    jwks = arguments.jwks or (Path(own["jwks"]) if own else None)
+    keep = arguments.keep if arguments.keep is not None else own.get("keep")
     found = find()
     if jwks is None and (found.checkpoints or found.left):
         raise UsageError("there are checkpoints: --jwks FILE says whose, for example --jwks audit/nous.example.org/jwks.json")
-    return result(verify(find, keys(jwks) if jwks else None, arguments.keep))
+    return result(verify(find, keys(jwks) if jwks else None, keep))
 
 
 def result(parts: list[Part]) -> Result:
