@@ -36,13 +36,17 @@ def checkpoints_of(name: str) -> str:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Where everything is. logs: the files of each by its name, the oldest first. left: files with checkpoints that had left the host."""
+    """Where everything is.
+
+    logs: the files of each by its name, the oldest first. left: files with checkpoints that had left the host. fetched: whether nous.vm.fetch_audit made it.
+    """
 
     logs: dict[str, list[Path]]
     anchors: list[Path]
     trail: Path | None
     checkpoints: Path | None
     left: list[Path] = field(default_factory=list)
+    fetched: bool = False
 
 
 def of_host(config: Configuration, trail: Path) -> Evidence:
@@ -64,7 +68,7 @@ def of_folder(folder: Path) -> Evidence:
         logs = {each.name: _files(folder, each.name) for each in found if each not in anchors}
     if not logs:
         raise UsageError(f"{folder} has no log: neither a folder {LOGS}, as nous.vm.fetch_audit makes it, nor a file such as audit.jsonl")
-    return Evidence(logs, anchors, _one(folder / TRAIL), _one(folder / CHECKPOINTS))
+    return Evidence(logs, anchors, _one(folder / TRAIL), _one(folder / CHECKPOINTS), fetched=fetched.is_dir())
 
 
 def _files(directory: Path, name: str) -> list[Path]:
@@ -122,7 +126,7 @@ class _Verification:
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
         self.anchors = [Anchors(path) for path in evidence.anchors]
-        self.walks = {name: Walk(name, paths, self._seen) for name, paths in evidence.logs.items()}
+        self.walks = {name: Walk(name, paths, self._seen, evidence.fetched) for name, paths in evidence.logs.items()}
         self.trail = TrailWalk(evidence.trail)
 
     def run(self, trusted: dict[str, jwk.Jwk] | None, keep: int | None) -> list[Part]:

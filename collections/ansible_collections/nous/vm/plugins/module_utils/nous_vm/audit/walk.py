@@ -41,10 +41,13 @@ class Running:
 
 
 class Walk:
-    """One log. files: its archives, the oldest first, and the log itself. seen: called with the hash of each record of the chain."""
+    """One log. files: its archives, the oldest first, and the log itself. seen: called with the hash of each record of the chain.
 
-    def __init__(self, name: str, files: Sequence[Path], seen: Callable[[str], object]) -> None:
-        self.name, self.files, self.seen = name, files, seen
+    fetched: the files were fetched while the log was written to. The last record of one may be the first of the next then, where a rotation moved it.
+    """
+
+    def __init__(self, name: str, files: Sequence[Path], seen: Callable[[str], object], fetched: bool = False) -> None:
+        self.name, self.files, self.seen, self.fetched = name, files, seen, fetched
         self.part = Part(f"log {name}")
         self.chain = Chain()
         self.position = 0  # bytes that were read, over all files
@@ -69,7 +72,7 @@ class Walk:
             pass
         if self.part.fault:
             return
-        target = self._bases[piece.segment] + piece.size
+        target = self._bases.get(piece.segment, self.position) + piece.size  # of a file that was passed over there is nothing to compare
         self._seeking = False
         self._read_to(target, target - piece.covers)
         self._seeking = True
@@ -126,11 +129,13 @@ class Walk:
 
     def _read(self) -> Iterator[tuple[bytes, Place]]:
         """Yield the lines of all files."""
-        for path in self.files:
+        for index, path in enumerate(self.files):
             number = 0
             try:
                 with opened(path) as file:
                     for number, line in enumerate(lines(file), 1):
+                        if self.fetched and self._segments.get(sha256(line)) == index + 1 and not file.read(1):
+                            break
                         if number == 1:
                             self._bases[sha256(line)] = self.position
                         if not line.endswith(b"\n"):
