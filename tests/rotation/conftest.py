@@ -229,15 +229,12 @@ WantedBy=multi-user.target
 
 
 def traced() -> str:
-    """Every command of the rotation, as the role installed it, but under trace.py, which may kill it."""
-    command, config = "/usr/bin/python3 -I /usr/local/sbin/nous-vm audit", f"/etc/nous-vm/audit/{NAME}"
+    """The command of the rotation, as the role installed it, but under trace.py, which may kill it."""
+    command = "/usr/bin/python3 -I /usr/local/sbin/nous-vm audit"
     under = f"/usr/bin/python3 {TOOLS}/trace.py"
-    logrotate = f"/usr/sbin/logrotate --force --state /var/lib/audit-logrotate-{NAME}/state {config}.logrotate"
     return f"""[Service]
 ExecStart=
 ExecStart={under} rotate -- {command} rotate --name {NAME}
-ExecStart={under} unlock -- {command} unlock --name {NAME}
-ExecStart={under} logrotate -- {logrotate}
 SystemCallFilter=@debug
 ReadWritePaths=-/run/{NAME} -/run/rotation-memory
 """

@@ -2,9 +2,9 @@
 
 trace.py LABEL -- COMMAND...
 
-/run/rotation-test/plan says "LABEL kill N" or "LABEL hold N" or "LABEL log 0"; for another label the command simply runs. N counts
+/run/rotation-test/plan says "LABEL kill N" or "LABEL hold N" or "LABEL wait N" or "LABEL log 0"; for another label the command simply runs. N counts
 up from 0: 2k is just before the call number k, 2k + 1 just after it; before=CALL=PATH or after=CALL=PATH is the first call of that kind. "hold" stops there
-until somebody ends it. "LABEL EDQUOT N", with the
+until somebody ends it, "wait" until there is a file "go" beside the plan. "LABEL EDQUOT N", with the
 name of any error, lets the call number N fail that way instead of being made. "LABEL join 0" runs the command in the cgroup TIGHT. What
 happened is in /run/rotation-test/LABEL.log, one line a call; where a kill or a hold took place, that is its last line.
 """
@@ -17,6 +17,7 @@ import signal
 import stat
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -72,7 +73,7 @@ def changes_a_file(pid: int, number: int, arguments: tuple[int, ...]) -> str:
         if name in ("open", "openat") and not arguments[which[0] + 1] & CREATE:
             return ""
         paths = [text_at(pid, arguments[index]) for index in which]
-        # logrotate tries to rename every archive that there could be.
+        # Of a call that finds nothing, nothing changes.
         return f"{name} {' '.join(paths)}" if os.path.lexists(paths[0]) or name in ("open", "openat", "mkdir") else ""
     return ""
 
@@ -87,6 +88,10 @@ def act(pid: int, action: str, at: str, entry: bool, call: str, out: TextIO) -> 
     elif action == "hold":
         out.write(f"held at {when}")
         signal.pause()
+    elif action == "wait":
+        out.write(f"held at {when}")
+        while not (PLACE / "go").exists():
+            time.sleep(0.005)
     return action == "kill"
 
 

@@ -19,8 +19,8 @@ extends_documentation_fragment:
 options:
   questions:
     description:
-      - What is asked, by name. C(packages), C(accounts), C(groups), C(units), C(calendars), C(pythons), C(space), C(matches), C(flags) and C(paths) take a list
-        of names, paths or patterns; C(ports) takes a list of C(address) and the C(unit) that may hold it.
+      - What is asked, by name. C(packages), C(accounts), C(groups), C(units), C(calendars), C(elapses), C(pythons), C(space), C(matches), C(flags) and
+        C(paths) take a list of names, paths or patterns; C(ports) takes a list of C(address) and the C(unit) that may hold it.
     type: dict
     required: true
   key:

@@ -76,11 +76,11 @@ class Role:
         """Return what is asked of the host, the packages included."""
         if not self.present(values):
             return self.questions(values)
-        return merged([{"packages": values[f"{self.name}_packages"]}, self.questions(values)])
+        return merged([{"packages": values.get(f"{self.name}_packages", [])}, self.questions(values)])
 
     def missing_packages(self, values: Values, host: Host) -> list[str]:
         """Return the packages of the role that the host does not have and that are the role's to install."""
-        if not self.present(values) or not values[f"{self.name}_manage_packages"]:
+        if not self.present(values) or not values.get(f"{self.name}_manage_packages"):  # a role that needs no package has neither variable
             return []
         return [name for name in values[f"{self.name}_packages"] if name not in host["packages"]]
 

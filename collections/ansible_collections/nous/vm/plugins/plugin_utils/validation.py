@@ -102,7 +102,7 @@ def made_of(variable: str, raw: Mapping[str, t.Any]) -> set[str]:
 def questions(roles: Iterable[Role], values: Mapping[str, Values]) -> Questions:
     """Return all that is asked of the host, for all roles, each once."""
     every: list[Questions] = [{"packages": [], "accounts": [], "groups": [], "ports": [], "space": [], "pythons": [], "matches": []}]
-    every += [{"units": [], "flags": [], "calendars": [], "paths": [*SHARED, *MANAGED]}]
+    every += [{"units": [], "flags": [], "calendars": [], "elapses": [], "paths": [*SHARED, *MANAGED]}]
     return merged(every + [role.asks(values[role.name]) for role in roles])
 
 

@@ -30,6 +30,7 @@ QUESTIONS: dict[str, Callable[[t.Any], t.Any]] = {
     "pythons": system.pythons,
     "units": system.units,
     "calendars": system.calendars,
+    "elapses": system.elapses,
     "space": disk.space,
     "matches": disk.matches,
     "flags": disk.flags,

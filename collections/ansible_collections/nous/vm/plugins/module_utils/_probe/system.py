@@ -8,10 +8,12 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import re
 import shlex
 import socket
 import sys
 import typing as t
+from datetime import datetime, timedelta
 
 from ..nous_vm.errors import NousVmError
 from ..nous_vm.foreign import printable, read_file
@@ -21,6 +23,7 @@ from ..nous_vm.systemd import show_all
 
 OS_RELEASE = "/etc/os-release"
 SHORT = 10.0  # seconds that a program gets
+MOST = 400  # times of a calendar event that are looked at
 NAMES = {"debian": "Debian", "ubuntu": "Ubuntu"}
 UNIT = ("LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload")
 FORMAT = "${Package}\t${Package}:${Architecture}\t${Version}\t${db:Status-Status}\n"
@@ -128,4 +131,14 @@ def calendars(events: list[str]) -> dict[str, str]:
     for event in events:
         done = run(["systemd-analyze", "calendar", "--iterations=1", "--", event], timeout=SHORT)
         found[event] = done.complaint if done.returncode else ""
+    return found
+
+
+def elapses(events: list[str]) -> dict[str, int]:
+    """Return how often calendar events elapse within a day of the next time, by event; at most MOST times, and 0 for one that never does."""
+    found = {}
+    for event in events:
+        text = run(["systemd-analyze", "calendar", f"--iterations={MOST}", "--", event], timeout=SHORT).text
+        times = [datetime.fromisoformat(time) for time in re.findall(r"(?:Next elapse|Iter\S+ #\d+): \w+ (\S+ \S+)", text)]
+        found[event] = sum(time - times[0] < timedelta(days=1) for time in times)
     return found

@@ -40,10 +40,15 @@ def events(cgroup: str) -> Events:
 
 
 def running(units: Iterable[str]) -> dict[str, Running]:
-    """Return those units that have processes; a unit that does not exist has none."""
+    """Return those units that have processes, and slices that may get some; a unit that does not exist has none."""
     shown = show_all(units, "ActiveState", "ControlGroup")
     found = {unit: Running(one.get("ControlGroup", ""), one.get("ActiveState", "")) for unit, one in shown.items()}
-    return {unit: one for unit, one in found.items() if one.cgroup and events(one.cgroup).populated}
+    return {unit: one for unit, one in found.items() if one.cgroup and (events(one.cgroup).populated or _is_slice(unit, one.cgroup))}
+
+
+def _is_slice(unit: str, cgroup: str) -> bool:
+    """Tell whether a unit is a slice that is there: a service that starts in it is frozen with it."""
+    return unit.endswith(".slice") and Path(f"{ROOT}{cgroup}/cgroup.freeze").exists()
 
 
 def of_units(units: Iterable[str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..kinds import absolute_path, account_name, calendar_event, choice, file_name, integer, octal_mode, optional, packages, unit_name
+from ..kinds import absolute_path, account_name, calendar_event, choice, file_name, integer, octal_mode, optional, unit_name
 from ..role import Host, Questions, Role, Values, calendar_fault
 from ..rules import Fault, Flag, List, Rule, Text, shown
 
@@ -18,12 +18,12 @@ FILE = replace(file_name("audit.jsonl"), accept=lambda text: not re.fullmatch(".
 FILES = "file names without a path or a final number"
 TRAILS = "/var/log/nous-vm"  # where the trail of events is too
 DIRECTORY_MODE = "0750"  # as nous.vm.append_only has it
-NAME_OF_ROTATION = "lower-case letters, digits and hyphens after a letter, without -recover or -resume at the end"
+NAME_OF_ROTATION = "lower-case letters, digits and hyphens after a letter, without -recover, -room or -watch at the end"
 
 OPTIONS: dict[str, Rule] = {
     "audit_logrotate_state": choice("present", "absent"),
     "audit_logrotate_name": Text(
-        pattern="[a-z][a-z0-9-]{0,63}", accept=lambda text: not text.endswith(("-recover", "-resume")), allowed=NAME_OF_ROTATION, example="nous"
+        pattern="[a-z][a-z0-9-]{0,63}", accept=lambda text: not text.endswith(("-recover", "-room", "-watch")), allowed=NAME_OF_ROTATION, example="nous"
     ),
     "audit_logrotate_directory": absolute_path("/var/log/nous"),
     "audit_logrotate_files": List(element=FILE, least=1, unique=True, allowed=f"a list of at least one of {FILES}, none twice", example="[audit.jsonl]"),
@@ -34,13 +34,11 @@ OPTIONS: dict[str, Rule] = {
     "audit_logrotate_owner": account_name("root", root=True),
     "audit_logrotate_group": account_name("nous", root=True),
     "audit_logrotate_mode": octal_mode("0660"),
-    "audit_logrotate_keep": integer(1, 36525, 90, "a number of archives"),
+    "audit_logrotate_keep": integer(2, 36525, 90, "a number of archives"),
     "audit_logrotate_schedule": calendar_event(),
     "audit_logrotate_compress": Flag(),
     "audit_logrotate_checkpoint_key": optional(absolute_path("/var/lib/nous-vm-checkpoint/nous/keys/1.pem", names=2)),
     "audit_logrotate_checkpoint_jwks": optional(absolute_path("/var/lib/nous-vm-checkpoint/nous/jwks.json", names=2)),
-    "audit_logrotate_packages": packages("logrotate"),
-    "audit_logrotate_manage_packages": Flag(),
 }
 
 
@@ -78,6 +76,7 @@ def questions(values: Values) -> Questions:
     name = values["audit_logrotate_name"]
     return {
         "calendars": [values["audit_logrotate_schedule"]],
+        "elapses": [values["audit_logrotate_schedule"]],
         "groups": [values["audit_logrotate_group"]],
         "accounts": [values["audit_logrotate_owner"]],
         "units": [f"audit-logrotate-{name}.timer", f"audit-logrotate-{name}-recover.service", f"audit-checkpoint-{name}.timer"],
@@ -89,6 +88,12 @@ def questions(values: Values) -> Questions:
 
 def judge(values: Values, host: Host) -> Iterator[Fault]:
     yield from calendar_fault("audit_logrotate_schedule", values, host)
+    # The server pins the head of its log once a day, and its verifier takes a log without the newest of those heads for truncated.
+    least = host["elapses"].get(values["audit_logrotate_schedule"], 1) + 1
+    if values["audit_logrotate_keep"] < least:
+        schedule = shown(values["audit_logrotate_schedule"])
+        allowed = f"at least {least} archives with audit_logrotate_schedule {schedule}, so that they reach back to the server's newest daily anchor"
+        yield Fault("audit_logrotate_keep", f"is {values['audit_logrotate_keep']}", allowed, "90")
 
 
 def lacks(values: Values, host: Host) -> Iterator[Fault]:

@@ -17,7 +17,7 @@ from . import checkpoint_rows
 from .access import inside
 from .archives import archives, mutable
 from .configuration import Configuration, everything
-from .log import left_over, logs_of
+from .log import logs_of
 
 SCORE = 1.6  # the most that systemd-analyze security may give a unit of the rotation
 
@@ -27,7 +27,7 @@ def check() -> Iterator[Row]:
     for config in everything():
         for row in (*_rows(config), *checkpoint_rows.rows(config)):
             yield row._replace(name=f"{row.name} ({config.name})")
-        for suffix in ("", "-recover", "-resume"):
+        for suffix in ("", "-recover"):
             yield sandbox(f"audit-logrotate-{config.name}{suffix}.service", SCORE)
 
 
@@ -90,6 +90,6 @@ def _archive_rows(config: Configuration) -> Iterator[Row]:
     loose = [path.name for log in logs for path in mutable(log)]
     count = sum(len(archives(log)) for log in logs)
     yield Row("archives", "fail" if loose else "ok", f"not immutable: {', '.join(loose)}" if loose else f"{count} immutable")
-    left = [str(path) for log in logs for path in left_over(log)]
+    left = [str(path) for log in logs for path in log.left_over()]
     left += [f"{unit} is frozen" for unit in frozen(of_units(config.units))]
     yield Row("rotation complete", "fail" if left else "ok", f"left over: {', '.join(left)}" if left else "nothing is left over")

@@ -23,6 +23,7 @@ class Configuration:
     """A rotation: the logs in a directory, their owner and mode, and the units that write to them.
 
     files: names of the logs that are rotated. anchors: names of those that are append-only and never rotated. mode: permission bits of the logs.
+    keep: archives of each log. reserve: bytes behind a log's end for which room is kept; 0 without the guard. guard: enforce, warn or off.
     """
 
     name: str
@@ -35,10 +36,14 @@ class Configuration:
     mode: int
     uid: int
     gid: int
+    keep: int
+    compress: bool
+    guard: str
+    reserve: int
 
     @property
     def segments(self) -> Path:
-        """Where segments lie until logrotate makes them archives; on the file system of the logs."""
+        """Where lies what is not an archive yet, or no more; on the file system of the logs, where no verifier looks."""
         return self.directory / ".segment"
 
     @property
@@ -62,6 +67,10 @@ def load(path: Path) -> Configuration:
             mode=int(given["mode"], 8),
             uid=pwd.getpwnam(given["owner"]).pw_uid,
             gid=grp.getgrnam(given["group"]).gr_gid,
+            keep=int(given["keep"]),
+            compress=bool(given["compress"]),
+            guard=str(given["guard"]),
+            reserve=int(given["reserve"]) if given["guard"] != "off" else 0,
         )
     except (NousVmError, OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} cannot be used: {type(error).__name__}: {printable(str(error))}") from error

@@ -1,89 +1,102 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The cut of a log as its journal says. It ends the same, however often it was interrupted before."""
+"""The cut of a log as its journal says. It is done or not done: recovery completes one that was done, and takes back one that was not."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
-from typing import BinaryIO
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from .. import inodes
-from ..atomic import sync_directory
 from ..errors import NousVmError
-from . import journal
 from .journal import Journal, sha256
 from .log import Log
 from .records import read_range
 from .steps import Steps
+from .syscalls import reserve
 
 
-def finish(log: Log, still: Callable[[], object], verify: bool, steps: Steps) -> None:
-    """Cut the log, unless that is done.
-
-    still: raises if a unit is not frozen any more. verify: compare the journal with the bytes that are there.
-    """
-    if not log.partial.exists():
-        return
-    written = journal.read(log)
-    if os.stat(log.live).st_ino != written.inode:
-        raise NousVmError(f"{log.live} is not the file that {log.journal} is of")
-    if verify:
-        journal.verify(log, written)
-    still()  # and so it stays: whoever thaws the units has ended this process before
+@contextmanager
+def writable(log: Log, held: Callable[[], object]) -> Iterator[int]:
+    """Yield a descriptor that can overwrite the log. held: raises unless all are frozen who could open it; and so they stay until the flag is back."""
+    held()  # and so it stays: whoever thaws the units has ended this process before
     try:
         inodes.change(log.live, off=inodes.APPEND_ONLY)
-        steps.add("writable", f"{log.live} can be cut")
-        with open(log.live, "rb+") as live:
-            _cut(log, live, written, still, steps)
-            _mend(log, live.fileno(), steps)
-            os.fsync(live.fileno())
+        live = os.open(log.live, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            yield live
+        finally:
+            os.close(live)
     finally:
         inodes.change(log.live, on=inodes.APPEND_ONLY)
-    steps.add("append-only", f"{log.live}")
 
 
-def _cut(log: Log, live: BinaryIO, written: Journal, still: Callable[[], object], steps: Steps) -> None:
-    """Leave the kept bytes and what was appended after them."""
-    file, size, kept = live.fileno(), written.size, journal.kept(log, written)
-    now = os.fstat(file).st_size
-    start = min(max(written.cut, len(kept)), now)
-    untouched = sha256(b"".join(read_range(file, start, min(size, now))))
-    uncut = now >= size and untouched == written.untouched_sha256
-    if uncut and now > size:  # units that were thawed before their time went on to write
-        kept, size = kept + b"".join(read_range(file, size, now)), now
-        journal.write(log, kept, written.cut, written.segment_sha256)
-        steps.add("journal", f"{len(kept)} bytes of {log.live} are to stay, with what was written meanwhile")
-    live.write(kept)
-    live.flush()
-    steps.add("keep", f"{len(kept)} bytes at the start of {log.live}")
-    if uncut:
-        still()
-        if os.fstat(file).st_size != size:
+def cut(log: Log, written: Journal, kept: bytes, held: Callable[[], object], steps: Steps) -> float:
+    """Cut the log and return the milliseconds of the truncation itself, which depend on its size."""
+    with writable(log, held) as live:
+        _write(live, kept)
+        held()
+        if os.fstat(live).st_size != written.size:
             raise NousVmError(f"{log.live} grew although its units are frozen")
-        os.ftruncate(file, len(kept))
-        steps.add("cut", f"{log.live} from {size} to {len(kept)} bytes")
+        begin = time.monotonic()
+        os.ftruncate(live, len(kept))
+        milliseconds = (time.monotonic() - begin) * 1000
+        _finish(log, live, steps)
+    steps.add("cut", f"{log.live} from {written.size} to {len(kept)} bytes, in {milliseconds:.0f} ms")
+    return milliseconds
 
 
-def _mend(log: Log, file: int, steps: Steps) -> None:
-    """Set owner and mode, which cannot be done under the flag."""
-    config, found = log.config, os.fstat(file)
+def is_cut(log: Log, written: Journal, kept: bytes) -> bool:
+    """Tell whether the log was cut, whatever was appended since."""
+    start = max(written.cut, len(kept))
+    with open(log.live, "rb") as live:
+        size = os.fstat(live.fileno()).st_size
+        return size < written.size or sha256(b"".join(read_range(live.fileno(), start, written.size))) != written.untouched_sha256
+
+
+def complete(log: Log, kept: bytes, held: Callable[[], object], steps: Steps) -> None:
+    """Bring a cut that was done to its end: what stays is at the log's start, whatever a power cut left there."""
+    with writable(log, held) as live:
+        _write(live, kept)
+        _finish(log, live, steps)
+    steps.add("keep", f"{len(kept)} bytes at the start of {log.live}")
+
+
+def overwritten(log: Log, kept: bytes) -> bytes:
+    """Return what was at the start of a log that was not cut, if a cut that was begun has overwritten it; nothing if it is as it was."""
+    with open(log.partial, "rb") as partial, open(log.live, "rb") as live:
+        before = (partial.read(len(kept)) + kept)[: len(kept)]
+        return before if live.read(len(before)) != before else b""
+
+
+def take_back(log: Log, before: bytes, held: Callable[[], object], steps: Steps) -> None:
+    """Write back what was at the start of a log that was not cut."""
+    with writable(log, held) as live:
+        _write(live, before)
+        os.fsync(live)
+    steps.add("take back", f"{len(before)} bytes at the start of {log.live}, which was not cut")
+
+
+def _write(live: int, content: bytes) -> None:
+    written = 0
+    while written < len(content):
+        written += os.pwrite(live, content[written:], written)
+
+
+def _finish(log: Log, live: int, steps: Steps) -> None:
+    """Set owner and mode, which cannot be done under the flag, keep room behind the log's end, which the cut gave back, and bring all to the disk."""
+    config, found = log.config, os.fstat(live)
     if (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) != (config.uid, config.gid, config.mode):
-        os.fchown(file, config.uid, config.gid)
-        os.fchmod(file, config.mode)
+        os.fchown(live, config.uid, config.gid)
+        os.fchmod(live, config.mode)
         steps.add("mend", f"{log.live}: {config.permissions}")
-
-
-def settle(log: Log, steps: Steps) -> int:
-    """Give the segment its name and return its size; the log is cut, so the units may run again while this gets to the disk."""
-    size = 0
-    if log.partial.exists():
-        os.rename(log.partial, log.segment)
-        sync_directory(log.config.segments)
-        size = os.stat(log.segment).st_size
-        steps.add("segment", f"{log.segment}, {size} bytes")
-    log.journal.unlink()
-    log.kept.unlink(missing_ok=True)
-    return size
+    if config.reserve:
+        try:
+            reserve(live, found.st_size, config.reserve)
+        except OSError as error:  # the guard acts on what is left
+            steps.add("room", str(error))
+    os.fsync(live)

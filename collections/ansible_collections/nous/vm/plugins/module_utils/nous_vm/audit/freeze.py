@@ -10,12 +10,12 @@ import itertools
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from .. import locks
-from ..cgroups import ROOT, Events, events, frozen, running, set_frozen
+from ..cgroups import ROOT, Events, Running, events, frozen, running, set_frozen
 from ..errors import NousVmError
 from ..foreign import printable
 from ..names import COMMAND
@@ -28,9 +28,13 @@ from .steps import Steps
 
 WAIT = 10.0  # seconds for units that are starting or stopping to have done so
 START = 30.0  # seconds for the freezer to be there
-BUDGET = LIMIT / 2  # seconds from the freeze on, after which the log is not cut any more
+BUDGET = 0.5  # seconds from the freeze on, after which the log is not cut any more
 POLL = 0.02
 COUNT = itertools.count()
+
+
+class GaveUp(NousVmError):
+    """A rotation that was not to be had at this moment: nothing was changed, and it is tried again."""
 
 
 class Pause:
@@ -43,13 +47,20 @@ class Pause:
         self.start = time.monotonic()
 
     def still(self) -> dict[str, str]:
-        """Return the cgroups of the frozen units by the units' names. Raises NousVmError if one of them runs, or it has taken too long."""
-        for unit, cgroup in self.cgroups.items():
-            if events(cgroup) == Events(populated=True, frozen=False):
-                raise NousVmError(f"{unit} was thawed by somebody else")
+        """Return the cgroups of the frozen units by the units' names. Raises NousVmError if one of them runs, GaveUp if it has taken too long."""
+        self.held()
         if time.monotonic() - self.start > BUDGET:
-            raise NousVmError(f"the log is not cut {BUDGET:g} s after the freeze: that is long enough")
+            raise GaveUp(f"the log is not cut {BUDGET:g} s after the freeze: that is long enough")
         return self.cgroups
+
+    def held(self) -> None:
+        """Raise NousVmError if a unit runs."""
+        if thawed := self.thawed():
+            raise NousVmError(f"{thawed} was thawed by somebody else")
+
+    def thawed(self) -> str:
+        """Return the units that run although they are to be frozen, or nothing: systemd 255 thaws a unit that it is to stop."""
+        return ", ".join(unit for unit, cgroup in self.cgroups.items() if events(cgroup) == Events(populated=True, frozen=False))
 
 
 def settled(units: Iterable[str]) -> dict[str, str]:
@@ -66,13 +77,20 @@ def settled(units: Iterable[str]) -> dict[str, str]:
 
 
 @contextmanager
-def held_frozen(config: Configuration, steps: Steps) -> Iterator[Pause]:
-    """Freeze the units that run meanwhile."""
+def held_frozen(config: Configuration, steps: Steps, last: Callable[[], object] = lambda: None) -> Iterator[Pause]:
+    """Freeze the units that run meanwhile. None of them starts meanwhile: the freezer's unit is one that such a start waits for.
+
+    last: what is done right before the freeze, when the freezer is there.
+    """
     cgroups = settled(config.units)
-    with _freezer(config, cgroups) if cgroups else contextlib.nullcontext() as freezer:
+    with _freezer(config, cgroups) if config.units else contextlib.nullcontext() as freezer:
         pause = Pause(cgroups)
         try:
+            last()
             if freezer:
+                if running(config.units) != {unit: Running(cgroup, "active") for unit, cgroup in cgroups.items()}:
+                    raise GaveUp("a unit was started or stopped just before the freeze")
+                pause.start = time.monotonic()
                 _ask(freezer, "freeze", "frozen")
             steps.add("freeze", ", ".join(cgroups) or "no unit runs")
             yield pause
@@ -151,6 +169,7 @@ def _start(config: Configuration, cgroups: Mapping[str, str], path: Path) -> Non
             "ReadWritePaths": [f"-{each}".replace("\\", "\\\\") for each in writes],  # the name of a cgroup may have a backslash
             "SystemCallFilter": ["@system-service", "~@privileged @resources"],
             "OOMScoreAdjust": -1000,
+            "MemoryMax": "64M",
             "SyslogIdentifier": f"audit-logrotate-{config.name}",
         }
     )
@@ -158,7 +177,10 @@ def _start(config: Configuration, cgroups: Mapping[str, str], path: Path) -> Non
     arguments += [word for cgroup in cgroups.values() for word in ("--cgroup", cgroup)]
     arguments += [word for name in config.files for word in ("--log", str(config.directory / name))]
     unit = f"nous-vm-audit-{config.name}-freezer-{os.getpid()}-{next(COUNT)}"
-    argv = transient(unit, sandbox, ["/usr/bin/python3", "-I", COMMAND, "audit", "freezer", *arguments], wait=False)
+    # It is "starting" until it ends, and so is what comes after it: a unit that is started meanwhile starts when the log is cut and the freezer gone.
+    order = [f"--property=Before={unit}" for unit in config.units]
+    command: list[str | Path] = ["/usr/bin/python3", "-I", COMMAND, "audit", "freezer", *arguments]
+    argv = transient(unit, sandbox, command, options=["--no-block", "--service-type=oneshot", *order], wait=False)
     done = run(argv, timeout=START)
     if done.returncode:
         raise NousVmError(f"the freezer does not start: {done.complaint}")

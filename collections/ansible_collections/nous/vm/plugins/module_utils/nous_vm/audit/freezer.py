@@ -10,6 +10,7 @@ sets the flag before it thaws. The rotation listens on a socket; there it asks f
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import select
 import signal
@@ -24,8 +25,10 @@ from ..cgroups import events, set_frozen
 from ..errors import NousVmError
 from ..output import complain
 
-LIMIT = 10.0  # seconds from the freeze to the thaw, whatever the rotation does
-FREEZE = 5.0  # seconds for all units to be frozen, of these
+LIMIT = 3.0  # seconds from the freeze to the thaw, whatever the rotation does: six times what it gets until the cut
+FREEZE = 0.5  # seconds for all units to be frozen, of these
+IDLE = 30.0  # seconds for the rotation to ask for something
+THAW = 3.0  # seconds for all units to run again
 POLL = 0.001
 CREDENTIALS = "iii"  # struct ucred of unix(7): pid, uid, gid
 
@@ -41,7 +44,7 @@ class Freezer:
 
     def serve(self) -> None:
         """Do what the rotation asks for, until it asks for the thaw, ends, or takes longer than the limit."""
-        deadline, asked = time.monotonic() + LIMIT, b""
+        deadline, asked = time.monotonic() + IDLE, b""
         try:
             while (asked := self._asked(deadline)) == b"freeze":
                 deadline = time.monotonic() + LIMIT
@@ -55,7 +58,7 @@ class Freezer:
     def _asked(self, deadline: float) -> bytes:
         """Return what the rotation asks for; nothing if it ended, or the time is over."""
         if not select.select([self.rotation], [], [], max(deadline - time.monotonic(), 0))[0]:
-            complain(f"the rotation does not go on within {LIMIT:g} s: it is killed")
+            complain("the rotation does not go on in its time: it is killed")
             return b""
         with contextlib.suppress(ConnectionError):
             return self.rotation.recv(16)
@@ -86,18 +89,20 @@ class Freezer:
         select.select([self.process], [], [])
 
     def _protect(self) -> list[str]:
-        """Make the logs append-only; return where that failed."""
+        """Make the logs append-only and their archives immutable; return where that failed."""
         failed = []
         for log in self.logs:
-            try:
-                inodes.change(log, on=inodes.APPEND_ONLY)
-            except OSError as error:
-                failed.append(f"not append-only: {error}")
+            archives = [path for path in log.parent.glob(f"{glob.escape(log.name)}.*") if path.name.removesuffix(".gz").rpartition(".")[2].isdecimal()]
+            for path, flag in [(log, inodes.APPEND_ONLY), *((path, inodes.IMMUTABLE) for path in archives)]:
+                try:
+                    inodes.change(path, on=flag)
+                except OSError as error:
+                    failed.append(f"not protected: {error}")
         return failed
 
     def _thaw(self) -> list[str]:
         """Thaw, and wait until the kernel says so; return where that failed."""
-        failed, deadline = [], time.monotonic() + FREEZE
+        failed, deadline = [], time.monotonic() + THAW
         for cgroup in self.cgroups:
             try:
                 set_frozen(cgroup, False)

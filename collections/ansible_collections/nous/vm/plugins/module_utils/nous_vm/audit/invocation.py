@@ -14,8 +14,7 @@ from .. import locks
 from ..cli import Result
 from ..errors import InterruptedWork, NousVmError, UsageError
 from .configuration import Configuration, load, named
-from .log import interrupted
-from .rotation import Rotation
+from .rotation import Rotation, interrupted
 from .steps import Steps
 
 if TYPE_CHECKING:

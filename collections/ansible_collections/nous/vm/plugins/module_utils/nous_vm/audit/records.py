@@ -12,7 +12,8 @@ from ..errors import NousVmError
 
 BLOCK = 1 << 20  # bytes that are copied at once
 SEARCH = 1 << 16  # bytes that are searched at once
-LIMIT = 64 << 20  # bytes of a record, with an incomplete one behind it
+LIMIT = 1 << 20  # bytes of a record, with an incomplete one behind it: what stays in the log is written while its units are frozen
+FURTHER = 1 << 28  # bytes that are searched for the size of one that is larger
 
 
 def read_range(descriptor: int, start: int, end: int) -> Iterator[bytes]:
@@ -28,20 +29,32 @@ def read_range(descriptor: int, start: int, end: int) -> Iterator[bytes]:
 def last_record(descriptor: int, size: int) -> int:
     """Return the offset of the last complete record, which an incomplete one may follow; 0 if no record comes before it.
 
-    Raises NousVmError if the two are larger than LIMIT bytes: what stays in the log is written while its units are frozen.
+    Raises NousVmError with their size if the two have more than LIMIT bytes.
     """
-    end = _line_end(descriptor, size, size)
-    return _line_end(descriptor, end - 1, size) if end else 0
+    end = complete(descriptor, size)
+    start = _line_end(descriptor, end - 1, size) if end else 0
+    if size - start > LIMIT:
+        more = "at least " if start and size - start >= FURTHER else ""
+        raise NousVmError(f"the last record of the log, with what is incomplete behind it, has {more}{size - start} bytes; at most {LIMIT} can stay in the log")
+    return start
+
+
+def complete(descriptor: int, size: int) -> int:
+    """Return the offset behind the last line end: where an incomplete record begins, or the size."""
+    return _line_end(descriptor, size, size)
 
 
 def _line_end(descriptor: int, before: int, size: int) -> int:
-    """Return the offset just behind the last line end before an offset, 0 if there is none: backwards by blocks, each looked at once."""
+    """Return the offset just behind the last line end before an offset, 0 if there is none: backwards by blocks, each looked at once.
+
+    After FURTHER bytes it is where the search ended.
+    """
     while before > 0:
-        if size - before >= LIMIT:
-            raise NousVmError(f"the last record of the log has more than {LIMIT} of its {size} bytes: too large to stay in the log while it is rotated")
         start = max(before - SEARCH, 0)
         found = os.pread(descriptor, before - start, start).rfind(b"\n")
         if found >= 0:
             return start + found + 1
         before = start
-    return 0
+        if size - before >= FURTHER:
+            break
+    return before

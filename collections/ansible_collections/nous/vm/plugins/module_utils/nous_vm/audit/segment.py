@@ -1,22 +1,26 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The copy of a log that becomes its segment."""
+"""The copy of a log that becomes its newest archive."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 
-from ..errors import NousVmError
-from . import journal
+from . import archives, journal
+from .freeze import GaveUp
 from .log import Log
-from .records import LIMIT, last_record, read_range
+from .records import last_record, read_range
 from .steps import Steps
+from .syscalls import reserve
 
 SMALL_TAIL = 1 << 18  # bytes that are worth no further copy before the freeze
+LARGE = 16 << 20  # bytes that are worth to be taken out of the page cache
+TAIL = 1 << 20  # bytes that are copied or kept in the freeze at most
 ROUNDS = 8  # copies before the freeze
-ARCHIVE_MODE = 0o440
+UNKNOWN = (errno.EOPNOTSUPP, errno.ENOSYS)  # what a file system that cannot reserve answers
 
 
 class Copy:
@@ -27,42 +31,70 @@ class Copy:
         self.steps = steps
         self.digest = hashlib.sha256()
         self.copied = 0  # bytes
+        self.moves: list[tuple[int, str]] = []
+        self.live = os.open(log.live, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self.partial = -1
+
+    def prepare(self) -> None:
+        """Make what needs no freeze: the compressed archive, the file of the journal, and room for the copy."""
+        discard(self.log)
+        self.moves = archives.plan(self.log, self.steps)
+        self.partial = archives.create(self.log, self.log.partial)
+        size = os.fstat(self.live).st_size
+        try:
+            reserve(self.partial, 0, size + TAIL)
+        except OSError as error:
+            if error.errno not in UNKNOWN:
+                raise
+        self.moves.append((os.fstat(self.partial).st_ino, self.log.archive(1).name))
+        journal.prepare(self.log)
 
     def bulk(self) -> None:
-        """Copy what is there while the units run, until the rest is small."""
-        self.log.discard()
-        os.close(os.open(self.log.partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400))
-        with open(self.log.live, "rb") as live:
-            for _round in range(ROUNDS):
-                end = last_record(live.fileno(), os.fstat(live.fileno()).st_size)
-                if end - self.copied <= SMALL_TAIL:
-                    break
-                self._copy(live.fileno(), end)
+        """Copy on while the units run, until the rest is small."""
+        before = self.copied
+        for _round in range(ROUNDS):
+            begin, end = self.copied, last_record(self.live, os.fstat(self.live).st_size)
+            if end - begin <= SMALL_TAIL:
+                break
+            self._copy(end)
+            os.fsync(self.partial)
+            if end - begin > LARGE:
                 # To free what the page cache holds of the log would take most of the freeze; what is on the disk can go before it.
-                os.fsync(live.fileno())
-                os.posix_fadvise(live.fileno(), 0, self.copied, os.POSIX_FADV_DONTNEED)
-        self.steps.add("copy", f"{self.copied} bytes of {self.log.live} while the units run")
+                os.fsync(self.live)
+                os.posix_fadvise(self.live, 0, self.copied, os.POSIX_FADV_DONTNEED)
+        if self.copied > before:
+            self.steps.add("copy", f"{self.copied - before} bytes of {self.log.live} while the units run")
 
-    def tail(self) -> journal.Journal:
-        """Copy the rest up to the last record and write the journal; the units are frozen."""
-        with open(self.log.live, "rb") as live:
-            size = os.fstat(live.fileno()).st_size
-            if size - self.copied > LIMIT:
-                raise NousVmError(f"{self.log.live} grew by {size - self.copied} bytes before its units were frozen: too many to copy while they are")
-            self._copy(live.fileno(), last_record(live.fileno(), size))
-            kept = b"".join(read_range(live.fileno(), self.copied, size))
-        written = journal.write(self.log, kept, self.copied, self.digest.hexdigest())
+    def tail(self) -> tuple[journal.Journal, bytes]:
+        """Copy the rest up to the last record and write the journal; the units are frozen. Return it, and the bytes that stay in the log."""
+        size = os.fstat(self.live).st_size
+        if size - self.copied > TAIL:
+            raise GaveUp(f"{self.log.live} grew by {size - self.copied} bytes before its units were frozen; at most {TAIL} are copied while they are")
+        self._copy(last_record(self.live, size))
+        os.ftruncate(self.partial, self.copied)  # gives back what was reserved for more
+        os.fsync(self.partial)
+        kept = b"".join(read_range(self.live, self.copied, size))
+        inode = os.fstat(self.partial).st_ino
+        written = journal.write(self.log, inode, kept, self.copied, self.digest.hexdigest(), self.moves)
         self.steps.add("journal", f"{written.cut} bytes of {self.log.live} are to go, {len(kept)} to stay")
-        return written
+        return written, kept
 
-    def _copy(self, live: int, end: int) -> None:
-        """Copy on to END, and bring it to the disk."""
-        with open(self.log.partial, "ab") as partial:
-            for block in read_range(live, self.copied, end):
-                partial.write(block)
-                self.digest.update(block)
-            partial.flush()
-            os.fchown(partial.fileno(), self.log.config.uid, self.log.config.gid)
-            os.fchmod(partial.fileno(), ARCHIVE_MODE)
-            os.fsync(partial.fileno())
-        self.copied = end
+    def close(self) -> None:
+        """Close what is open."""
+        for descriptor in (self.live, self.partial):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    def _copy(self, end: int) -> None:
+        for block in read_range(self.live, self.copied, end):
+            written = 0
+            while written < len(block):
+                written += os.pwrite(self.partial, block[written:], self.copied + written)
+            self.digest.update(block)
+            self.copied += len(block)
+
+
+def discard(log: Log) -> None:
+    """Remove what an interrupted rotation left, and what is not needed any more."""
+    for path in log.left_over():
+        path.unlink(missing_ok=True)

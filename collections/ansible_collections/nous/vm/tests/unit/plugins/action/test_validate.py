@@ -48,6 +48,7 @@ def complete(_name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         "pythons": dict.fromkeys(asked["pythons"], "3.13.5"),
         "units": {name: {"ActiveState": "active"} for name in asked["units"]},
         "calendars": dict.fromkeys(asked["calendars"], ""),
+        "elapses": dict.fromkeys(asked["elapses"], 1),
         "space": dict.fromkeys(asked["space"], 4096),
         "matches": dict.fromkeys(asked["matches"], True),
         "flags": dict.fromkeys(asked["flags"], True),

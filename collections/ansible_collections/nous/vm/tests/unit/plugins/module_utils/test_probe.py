@@ -161,6 +161,18 @@ def test_schedules(monkeypatch: pytest.MonkeyPatch) -> None:
     assert programs.calls[1][-2:] == ["--", "-x"]
 
 
+HOURLY = """  Original form: hourly
+Normalized form: *-*-* *:00:00
+    Next elapse: Fri 2026-11-27 23:00:00 UTC
+       From now: 13min left
+""" + "".join(f"   Iteration #{number}: Sat 2026-11-28 {number - 2:02}:00:00 CET\n       (in UTC): Fri\n" for number in range(2, 26))
+
+
+def test_how_often_a_schedule_elapses_within_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system, "run", Programs(printed(HOURLY), printed("Next elapse: never"), printed("", 1, "Failed to parse")))
+    assert system.elapses(["hourly", "2020-01-01", "x"]) == {"hourly": 24, "2020-01-01": 0, "x": 0}
+
+
 class TestDisk:
     def test_what_is_there(self, tmp_path: Path) -> None:
         (tmp_path / "f").write_bytes(b"a")

@@ -55,6 +55,7 @@ def host(role: Role, values: Values, **answers: Any) -> dict[str, Any]:
         "units": {name: {"ActiveState": "active"} for name in asked["units"]},
         "flags": dict.fromkeys(asked["flags"], True),
         "calendars": dict.fromkeys(asked["calendars"], ""),
+        "elapses": dict.fromkeys(asked["elapses"], 1),
         "paths": {},
         "gateway": {"owner": "package"},
         "server": {"current": "", "source": "", "releases": []},
@@ -177,7 +178,7 @@ WRONG: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         ['audit_logrotate_files has "audit.jsonl", which audit_logrotate_anchors has too'],
     ),
     "named like an archive": ("audit_logrotate", {"audit_logrotate_files": ["a.1.gz", "b.1", "c"]}, ['audit_logrotate_files has "a.1.gz" and "b.1"']),
-    "named like another's helper": ("audit_logrotate", {"audit_logrotate_name": "a-resume"}, ['audit_logrotate_name is "a-resume"']),
+    "named like another's helper": ("audit_logrotate", {"audit_logrotate_name": "a-watch"}, ['audit_logrotate_name is "a-watch"']),
     "mode for others": ("audit_logrotate", {"audit_logrotate_mode": "0662"}, ['audit_logrotate_mode is "0662"']),
     "mode 0000": ("audit_logrotate", {"audit_logrotate_mode": "0000"}, ['audit_logrotate_mode is "0000"']),
     "keep nothing": ("audit_logrotate", {"audit_logrotate_keep": 0}, ["audit_logrotate_keep is 0"]),
@@ -379,6 +380,12 @@ HOSTS: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
         {"calendars": {"daily Mars/Olympus": "Failed to parse"}},
         'audit_logrotate_schedule is "daily Mars/Olympus", of which systemd-analyze prints: Failed to parse; allowed is',
     ),
+    "retention shorter than the server's verifier needs": (
+        "audit_logrotate",
+        {"audit_logrotate_schedule": "hourly", "audit_logrotate_keep": 24},
+        {"elapses": {"hourly": 24}},
+        'audit_logrotate_keep is 24; allowed is at least 25 archives with audit_logrotate_schedule "hourly"',
+    ),
     "schedule of the flush": (
         "nous_service",
         {"nous_service_flush_schedule": "daily A"},
@@ -494,7 +501,8 @@ def test_questions_of_several_roles_are_asked_once() -> None:
     values, _faults = validation.read_all(roles, NEEDED.__getitem__)
     asked = validation.questions(roles, values)
     assert asked["packages"].count("ca-certificates") == 1
-    assert set(asked) == {"packages", "accounts", "groups", "ports", "space", "pythons", "matches", "units", "flags", "calendars", "paths", "server", "gateway"}
+    named = {"packages", "accounts", "groups", "ports", "space", "pythons", "matches", "units", "flags", "calendars", "elapses", "paths", "server", "gateway"}
+    assert set(asked) == named
 
 
 def test_what_is_not_set_or_cannot_be_evaluated() -> None:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Complete a rotation that was interrupted, set the flags of log and archives, thaw the units; changes nothing when all is well.
+"""Complete a rotation that was interrupted, or take it back, set the flags of log and archives, thaw the units; changes nothing when all is well.
 
 --json prints {"name", "changed": bool, "steps": [what was done]}.
 """

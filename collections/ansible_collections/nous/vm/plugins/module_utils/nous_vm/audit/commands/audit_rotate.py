@@ -1,10 +1,10 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rotate a log: make a segment DIRECTORY/.segment/NAME of all records but the last, in place and without loss.
+"""Rotate a log: make archive 1 of all records but the last, in place and without loss.
 
-The units that write are frozen while the tail is copied and the log is cut. logrotate makes the segment an archive; the unit audit-logrotate-NAME.service does
-both. That there is nothing to rotate is a success.
+The units that write are frozen while the tail is copied, the log is cut and the archives get their new names; those before the first are compressed.
+That there is nothing to rotate is a success.
 
 --json prints {"name", "changed": bool, "steps": [what was done]}.
 """

@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import sys
 from pathlib import Path
-from unittest import mock
+from typing import Any
 
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import cli, inodes
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.steps import Steps
 
+# What Python's audit hooks (PEP 578) see of a command's changes; the writes lie between them.
+CALLS = {"os.rename", "os.truncate", "os.remove", "os.chmod", "os.chown", "fcntl.ioctl"}
 LINES = b"".join(b'{"number": %d}\n' % number for number in range(5000))
 LOGS = {
     "lines": LINES,
@@ -31,9 +34,20 @@ class Place:
         self.directory = directory
         self.config = directory / "config.json"
         self.log = directory / "log"
-        self.segment = directory / ".segment/log"
-        self.journal = directory / ".segment/log.journal"
-        given = {"name": "x", "directory": str(directory), "units": [], "owner": "root", "group": "root", "mode": "0600", "files": ["log"], "anchors": []}
+        self.archive = directory / "log.1"
+        self.aside = directory / ".segment"
+        self.journal = self.aside / "log.journal"
+        given: dict[str, Any] = {
+            "name": "x",
+            "directory": str(directory),
+            "units": [],
+            "owner": "root",
+            "group": "root",
+            "mode": "0600",
+            "files": ["log"],
+            "anchors": [],
+        }
+        given |= {"keep": 3, "compress": True, "guard": "off", "reserve": 0}
         self.config.write_text(json.dumps(given))
 
     def configure(self, **changes: object) -> None:
@@ -60,36 +74,51 @@ class Place:
         return cli.main(["audit", command, "--config", str(self.config), *options])
 
     def content(self) -> bytes:
-        """Return what is in the segment and in the log."""
-        return (self.segment.read_bytes() if self.segment.exists() else b"") + self.log.read_bytes()
+        """Return what is in the archives and in the log, the oldest first."""
+        return b"".join(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes() for path in reversed(self.archives())) + (
+            self.log.read_bytes()
+        )
+
+    def archives(self) -> list[Path]:
+        """Return the archives, the newest first."""
+        return sorted(self.directory.glob("log.[0-9]*"), key=lambda path: int(path.name.split(".")[1]))
 
     def killed(self, command: str, at: int) -> bool:
-        """Run a command in a process that is gone right after its step number AT; tell whether it came that far."""
+        """Run a command in a process that is gone right before its call number AT that changes a file; tell whether it came that far."""
         pid = os.fork()
         if pid == 0:
-            add = Steps.add
+            made = 0
 
-            def killed_after(steps: Steps, name: str, message: str) -> None:
-                add(steps, name, message)
-                if len(steps.made) - 1 == at:
-                    os._exit(99)  # as SIGKILL: no finally is run
+            def count(event: str, arguments: tuple[Any, ...]) -> None:
+                nonlocal made
+                if event in CALLS or (event == "open" and str(arguments[0]).startswith(str(self.directory))):
+                    made += 1
+                    if made > at:
+                        os._exit(99)  # as SIGKILL: no finally is run
 
-            mock.patch.object(Steps, "add", killed_after).start()  # in this process alone
+            sys.addaudithook(count)  # in this process alone
             os._exit(self.run(command))
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 99
 
-    def killed_with_journal(self) -> None:
-        """Rotate up to where a journal is on the disk, and the log is as it was."""
-        assert any(self.killed("rotate", at) and self.journal.exists() for at in range(100))
+    def killed_within_the_cut(self, was_cut: bool = True) -> None:
+        """Rotate up to where the log was cut and nothing else was done, or to right before that."""
+        before = self.log.read_bytes()
+        assert any(self.killed("rotate", at) and self.log.read_bytes() != before and self.is_cut(before) == was_cut for at in range(15, 100))
+
+    def is_cut(self, before: bytes) -> bool:
+        return self.log.stat().st_size < len(before)
 
     def assert_complete(self, content: bytes, inode: int) -> None:
-        """Nothing is lost or doubled, the log is the same file and append-only, and nothing is left over."""
+        """Nothing is lost or doubled, the log is the same file and append-only, its archives are immutable, and nothing is left over."""
         assert self.content() == content
         assert self.log.stat().st_ino == inode
         assert inodes.flags(self.log) & inodes.APPEND_ONLY
-        assert [path.name for path in self.segment.parent.iterdir() if path.name != "log"] == []
+        assert all(inodes.flags(path) & inodes.IMMUTABLE and path.stat().st_mode & 0o777 == 0o440 for path in self.archives())
+        assert [path.name for path in self.aside.iterdir()] == []
 
     def again(self) -> None:
         """Have the log ready to be made anew."""
         inodes.change(self.log, off=inodes.APPEND_ONLY)
-        self.segment.unlink(missing_ok=True)
+        for path in self.archives():
+            inodes.change(path, off=inodes.IMMUTABLE)
+            path.unlink()

@@ -48,12 +48,12 @@ def test_all_is_well(place: Place, units: dict[str, Running]) -> None:
     assert found["last rotation (x)"] == ("ok", "success, Fri 2026-11-27 00:00:09 UTC")
     assert found["archives (x)"] == ("ok", "0 immutable")
     assert found["rotation complete (x)"] == ("ok", "nothing is left over")
-    assert [name for name in found if name.startswith("sandbox")] == [f"sandbox of audit-logrotate-x{each}.service" for each in ("", "-recover", "-resume")]
+    assert [name for name in found if name.startswith("sandbox")] == [f"sandbox of audit-logrotate-x{each}.service" for each in ("", "-recover")]
 
 
 def test_what_is_wrong_with_the_log_and_its_archives(place: Place, units: dict[str, Running], monkeypatch: pytest.MonkeyPatch) -> None:
     place.configure(units=[])  # there is no systemd to ask
-    place.killed_with_journal()
+    place.killed_within_the_cut()
     place.configure(units=["w.service"], anchors=["anchors"])
     inodes.change(place.log, off=inodes.APPEND_ONLY)
     place.log.chmod(0o666)
@@ -64,7 +64,7 @@ def test_what_is_wrong_with_the_log_and_its_archives(place: Place, units: dict[s
     assert found["log owner and mode (x)"] == ("fail", "0666 root:root instead of 0600 root:root")
     assert found["anchors (x)"] == ("fail", f"{place.directory}/anchors does not exist")
     assert found["archives (x)"] == ("fail", "not immutable: log.1")
-    assert found["rotation complete (x)"] == ("fail", f"left over: {place.journal}, w.service is frozen")
+    assert found["rotation complete (x)"] == ("fail", f"left over: {place.journal}, {place.aside}/log.partial, w.service is frozen")
 
 
 def test_a_rotation_that_failed_and_a_timer_that_is_off(units: dict[str, Running], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,6 +80,7 @@ Starts = Callable[[Answers], list[Mapping[str, str]]]
 def test_units_that_run_are_frozen_meanwhile(config: Configuration, kernel: Kernel, starts: Starts) -> None:
     started, steps = starts([b"frozen", b"thawed"]), Steps()
     with freeze.held_frozen(config, steps) as pause:
+        assert pause.thawed() == ""
         assert kernel.frozen == {"/w"}
         assert pause.still() == {"w.service": "/w"}
     assert kernel.frozen == set()
@@ -99,6 +100,34 @@ def test_what_cannot_be_frozen_is_an_error(config: Configuration, starts: Starts
     starts([b"not frozen after 5 s: /w\x1b", b"thawed"])
     with pytest.raises(NousVmError, match=r"the freezer was to freeze: not frozen after 5 s: /w\\x1b"), freeze.held_frozen(config, Steps()):
         pytest.fail("it is not frozen")
+
+
+def test_what_has_taken_too_long_is_given_up(config: Configuration, starts: Starts, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts([b"frozen", b"thawed"])
+    monkeypatch.setattr(freeze, "BUDGET", -1)
+    with freeze.held_frozen(config, Steps()) as pause, pytest.raises(freeze.GaveUp, match="the log is not cut -1 s after the freeze"):
+        pause.still()
+
+
+def test_a_unit_that_somebody_thawed_is_named(config: Configuration, kernel: Kernel, starts: Starts) -> None:
+    starts([b"frozen", b"thawed"])
+    with freeze.held_frozen(config, Steps()) as pause:
+        kernel.frozen.clear()
+        with pytest.raises(NousVmError, match=r"^w.service was thawed by somebody else$"):
+            pause.still()
+
+
+def test_a_unit_that_started_just_before_the_freeze_is_one_to_give_up_for(
+    config: Configuration, kernel: Kernel, starts: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The freezer is not made for its cgroup. It is asked to thaw all the same: a rotation that just goes is killed."""
+    starts([b"thawed"])
+    seen = [{"w.service": Running("/w", "active")}, {"w.service": Running("/w", "active"), "idle.service": Running("/i", "activating")}]
+    monkeypatch.setattr(freeze, "running", lambda _units: seen.pop(0))
+    steps = Steps()
+    with pytest.raises(freeze.GaveUp, match="a unit was started or stopped just before the freeze"), freeze.held_frozen(config, steps):
+        pytest.fail("it is not frozen")
+    assert names(steps) == ["thaw", "pause"]
 
 
 def test_an_answer_that_nobody_waited_for_is_no_other(config: Configuration, kernel: Kernel, starts: Starts, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +203,8 @@ def test_it_is_started_in_a_unit_of_its_own(config: Configuration, place: Place,
         assert "--wait" not in argv
         assert argv[-9:] == ["freezer", "--name", "x", "--socket", "/run/s", "--cgroup", "/a\\x2db/w", "--log", str(place.log)]
         assert "--property=ReadWritePaths=-/sys/fs/cgroup/a\\\\x2db/w" in argv
-        assert "--property=OOMScoreAdjust=-1000" in argv
+        assert {"--property=OOMScoreAdjust=-1000", "--no-block", "--property=Before=w.service", "--property=Before=idle.service"} <= set(argv)
+        assert argv.index("--service-type=exec") < argv.index("--service-type=oneshot")
 
 
 class TestSettled:

@@ -38,6 +38,7 @@ def test_offset(opened: int, monkeypatch: pytest.MonkeyPatch, content: bytes, of
 def test_a_log_without_line_ends_is_searched_in_one_go_and_little_memory(opened: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """All that was searched was kept and searched again with each block: 177 s for 100 MB, while the service was frozen."""
     size = 16 << 20
+    monkeypatch.setattr(records, "LIMIT", size)
     os.write(opened, b"a\nb\n")
     os.ftruncate(opened, size)
     pread, read = os.pread, []
@@ -61,8 +62,16 @@ def test_a_record_that_is_too_large_is_rejected_with_its_size_before_anything_is
     os.truncate(place.log, 10 * records.LIMIT)
     assert place.run("rotate") == 1
     message = capsys.readouterr().err
-    assert f"has more than {records.LIMIT} of its {10 * records.LIMIT} bytes" in message
+    assert f"has {10 * records.LIMIT - LINES.rindex(b'{')} bytes; at most {records.LIMIT} can stay in the log" in message
     assert "freeze: " not in message
+
+
+def test_one_that_is_larger_than_what_is_searched_is_at_least_so_large(opened: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "FURTHER", 2 * records.LIMIT)
+    os.write(opened, b"a\nb\n")
+    os.ftruncate(opened, 10 * records.LIMIT)
+    with pytest.raises(NousVmError, match=r"has at least 2[0-9]{6} bytes"):
+        records.last_record(opened, 10 * records.LIMIT)
 
 
 def test_what_was_cut_meanwhile_is_an_error(opened: int) -> None:

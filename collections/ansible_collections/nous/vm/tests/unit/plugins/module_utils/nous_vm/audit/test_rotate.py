@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import cli, inodes, locks
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import invocation, segment
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import invocation, rotation, segment
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import InterruptedWork, LockedError, UsageError
 from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.audit.place import LINES, LOGS, Place
 
@@ -25,7 +25,7 @@ def test_the_cut_is_before_the_last_record(place: Place, content: bytes) -> None
     inode = place.write(content)
     assert place.run("rotate") == 0
     place.assert_complete(content, inode)
-    assert place.segment.read_bytes().endswith(b"\n")
+    assert place.archive.read_bytes().endswith(b"\n")
     assert place.log.read_bytes().count(b"\n") == 1
 
 
@@ -50,10 +50,13 @@ def test_most_of_a_large_log_is_copied_before_the_freeze(place: Place, monkeypat
 def test_a_tail_that_is_too_large_to_copy_in_the_freeze_ends_the_rotation(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(segment, "LIMIT", 100)
+    monkeypatch.setattr(segment, "TAIL", 100)
+    monkeypatch.setattr(rotation, "AGAIN", 0)
     inode = place.write(LINES)
     assert place.run("rotate") == 1
-    assert f"grew by {len(LINES)} bytes before its units were frozen" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert printed.count(f"give up: {place.log} grew by {len(LINES)} bytes before its units were frozen; at most 100") == 3
+    assert "given up 3 times in a row: " in printed
     place.assert_complete(LINES, inode)
 
 
@@ -79,20 +82,12 @@ def test_the_trail_is_written_after_the_thaw(place: Place, monkeypatch: pytest.M
     assert "pause: " in captured.err
 
 
-def test_a_segment_that_waits_is_not_overwritten(place: Place) -> None:
-    place.write(LINES)
-    assert place.run("rotate") == 0
-    place.append(LINES)
-    assert place.run("rotate") == 0
-    assert place.content() == LINES + LINES
-
-
 def test_all_logs_of_a_directory_are_cut_in_one_pause(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.write(LINES)
     place.configure(files=["log", "two"])
     (place.directory / "two").write_bytes(LINES)
     assert place.run("rotate") == 0
-    assert [(place.directory / ".segment" / name).read_bytes() + (place.directory / name).read_bytes() for name in ("log", "two")] == [LINES, LINES]
+    assert [(place.directory / f"{name}.1").read_bytes() + (place.directory / name).read_bytes() for name in ("log", "two")] == [LINES, LINES]
     assert capsys.readouterr().err.count("pause: ") == 1
 
 
@@ -101,7 +96,7 @@ def test_json_has_what_was_done(place: Place, capsys: pytest.CaptureFixture[str]
     assert place.run("rotate", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["name"], found["changed"]) == ("x", True)
-    assert [step.partition(":")[0] for step in found["steps"]] == ["copy", "freeze", "journal", "writable", "keep", "cut", "append-only", "pause", "segment"]
+    assert [step.partition(":")[0] for step in found["steps"]] == ["freeze", "journal", "cut", "pause", "archive"]
 
 
 def test_wrong_mode_is_mended_in_the_window(place: Place) -> None:
@@ -125,7 +120,7 @@ class TestRejected:
                 assert place.run("rotate") == 1
                 assert f"is held open for writing outside the units by sleep (pid {pass_on})" in capsys.readouterr().err
                 assert place.log.read_bytes() == LINES
-                assert list(place.segment.parent.iterdir()) == []
+                assert list(place.aside.iterdir()) == []
             finally:
                 child.kill()
 
