@@ -32,6 +32,7 @@ FORM = Form(FULL, "make service-full")
 only_full, only_on = FORM.only_full, FORM.only_on
 # Requests a second. The short form shows what is lost and what is done twice; how much the proxy carries needs a machine that does nothing else.
 RATE = float(os.environ.get("NOUS_VM_SERVICE_RATE", "200" if FULL else "50"))
+DRAIN = 30 if FULL else 5
 SITE = {
     "nous_vm_hosts": "all",
     "ansible_connection": "community.docker.docker",
@@ -40,6 +41,8 @@ SITE = {
     "caddy_gateway_operator_cidrs": [f"{OPERATOR}/32"],
     "caddy_gateway_tls": "internal",
     "nous_service_source": "archive",
+    # So long a client that stalls holds a stop.
+    "nous_service_drain_timeout": DRAIN,
     # One is signed in with, once; the full form takes longer than the hour that it would be good for.
     "nous_service_settings": {"NOUS_OAUTH_ACCESS_TTL": 86400},
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+
 from controller import wait
 from host import UNIT, Host
 
@@ -32,10 +34,34 @@ def test_it_is_flushed_when_the_server_stops(host: Host) -> None:
     count = in_log_alone(host)
     host.sh(f"systemctl stop {UNIT}")
     try:
-        assert rows(host, "immutable=1") >= count
-        assert host.sh("cat /var/lib/nous/state.db-wal 2> /dev/null | wc -c") == "0"
+        wait(lambda: rows(host, "immutable=1") >= count, "the state to be flushed")
+        wait(lambda: host.sh("cat /var/lib/nous/state.db-wal 2> /dev/null | wc -c") == "0", "the write-ahead log to be empty")
     finally:
         host.sh(f"systemctl start {UNIT}")
+        wait(host.answers, "the server to answer again")
+
+
+HOSTILE = """import os, sys
+if "flush" in sys.orig_argv:
+    files = [os.path.join(top, each) for place in ("/etc", "/root", "/home", "/usr/bin") for top, _folders, files in os.walk(place) for each in files]
+    print(files, file=open("/var/lib/nous/seen", "w"))
+"""
+
+
+def test_the_flush_after_a_stop_sees_no_host(host: Host) -> None:
+    """A release's own code is run by it, as by the flush of the timer: in the same sandbox."""
+    hook = host.sh("echo $(ls -d /opt/nous/current/venv/lib/python*/site-packages)/sitecustomize.py")
+    host.put(hook, HOSTILE)
+    host.sh("chmod 644 /opt/nous/current/venv/lib/python*/site-packages/sitecustomize.py")
+    try:
+        seen: list[list[str]] = []
+        for _ in range(2):
+            host.sh(f"rm -f /var/lib/nous/seen; systemctl {'start ' + FLUSH if not seen else 'restart ' + UNIT}")
+            seen.append(ast.literal_eval(str(wait(lambda: host.sh("cat /var/lib/nous/seen 2> /dev/null", check=False), "what the flush saw"))))
+        assert seen[1] == seen[0]
+        assert [each for each in seen[1] if not each.startswith("/usr/bin/python3")] == []
+    finally:
+        host.sh(f"rm -f {hook} /var/lib/nous/seen")
         wait(host.answers, "the server to answer again")
 
 

@@ -112,6 +112,7 @@ OPTIONS: dict[str, Rule] = {
     "nous_service_ready_timeout": seconds(1, 3600, 60),
     "nous_service_deploy_timeout": seconds(10, 7200, 180),
     "nous_service_health_tool": text_line("nothing, or the name of a tool", "device_health", "([A-Za-z0-9_.-]{1,128})?"),
+    "nous_service_drain_timeout": seconds(0, 300, 30),
     "nous_service_try_again": Flag(),
     "nous_service_migrate": List(
         element=text_line(pattern=f"(?=.){LINE}"), allowed="a list of a command and its arguments", example="[venv/bin/python, -m, nous, migrate]"

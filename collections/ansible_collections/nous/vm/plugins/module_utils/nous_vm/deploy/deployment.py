@@ -128,7 +128,6 @@ class Deployment:
         """Start the candidate while traffic is paused; return why it does not answer."""
         if is_active(self.service.names.proxy):
             traffic.hold(self.proxy, traffic.DEPLOYMENT, f"{request.release} is being deployed")
-            self.proxy.drain(self.configuration.drain)
         self.note(step="stop")
         self.server.stop()
         backup = None

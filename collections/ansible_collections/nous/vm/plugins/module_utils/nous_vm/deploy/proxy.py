@@ -21,7 +21,7 @@ REJECT = "/etc/nous-vm/proxy.d/reject.map"  # what proxy.d/50-nous.cfg looks for
 RETRY = 30  # seconds after which a client may try again, of a rejection without an end
 ANSWER = 1.2  # seconds that the proxy gets to answer, twice: less than a command around the server's stop may take
 LIMIT = 1 << 20  # bytes of an answer
-POLL = 0.01  # seconds between two looks at the requests under way
+POLL, SLOW_POLL, SOON = 0.01, 0.1, 1.0  # seconds between two looks at the requests under way, at first and after so many seconds
 
 
 class Proxy:
@@ -69,6 +69,10 @@ class Proxy:
         if complaints:
             raise OSError(f"{self.admin}: {complaints[0]}")
 
+    def close(self) -> None:
+        """Accept nothing more, whatever the reasons are: the proxy is about to be stopped."""
+        self._ordered(f"disable frontend {FRONTEND}")
+
     def traffic(self) -> str:
         """Return what happens to requests: "flows", "paused", or "rejected"."""
         if "PAUSED" in self._stat(FRONTEND, "FRONTEND", "status"):
@@ -85,9 +89,9 @@ class Proxy:
 
     def drain(self, seconds: float) -> None:
         """Wait until the requests under way have ended, so many seconds at most."""
-        deadline = time.monotonic() + seconds
-        while self.in_flight() and time.monotonic() < deadline:
-            time.sleep(POLL)
+        begun = time.monotonic()
+        while self.in_flight() and (waited := time.monotonic() - begun) < seconds:
+            time.sleep(POLL if waited < SOON else SLOW_POLL)
 
     def cut(self) -> None:
         """End what still waits for a server that is gone: it would reach the candidate, be answered, and be lost when that is rolled back."""

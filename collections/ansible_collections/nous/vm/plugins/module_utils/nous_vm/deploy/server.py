@@ -19,17 +19,18 @@ from ..systemd import is_active, journal, show, systemctl
 METADATA = "/.well-known/oauth-protected-resource"
 POLL = 0.05  # seconds between two looks
 PATIENCE = 5.0  # seconds a running server gets to answer before it counts as hung, for all that it is asked at a time
-STOP_WAIT = 60.0  # seconds a unit that uses the database gets to end
+STOP_WAIT = 60.0  # seconds a unit that uses the database gets to end, beyond the drain
 INITIALIZE = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "nous-vm", "version": "1"}}
 
 
 class Server:
     """The server's unit and its address."""
 
-    def __init__(self, names: Names, address: str, host: str) -> None:
+    def __init__(self, names: Names, address: str, host: str, drain: float) -> None:
         self.names = names
         self.unit = names.server
         self.address, self.host = address, host
+        self.drain = drain
         self.since = time.time()
 
     @property
@@ -75,9 +76,12 @@ class Server:
         return None if healthy else f"{self.address} answers {answer.status} to {METADATA}"
 
     def stop(self, at_start: bool = False) -> None:
-        """Stop all that may use the database, the timer after the server that upholds it. At its start it waits for this: stopping would undo that."""
+        """Let calls end and stop all that may use the database, the timer after the server that upholds it.
+
+        At the server's start it waits for this: stopping would undo that.
+        """
         if not at_start or self.is_active():
-            systemctl("stop", self.unit)
+            systemctl("stop", self.unit, timeout=self.drain + STOP_WAIT)
         # One by one: of several, systemctl stops none if there is no such unit as one of them.
         for unit in (self.names.flush_timer, self.names.flush, self.names.migrate, self.names.copy):
             systemctl("stop", unit)

@@ -174,6 +174,10 @@ class FakeSystemd:
             return Completed(0, b"a line of the journal\n", b"")
         return Completed(0, self.systemctl(words[1:]).encode(), b"")
 
+    def orders(self, verb: str) -> list[list[str]]:
+        """Return what systemctl was last told to do in one way."""
+        return [call[1:] for call in self.calls if call[:2] == ["systemctl", verb]]
+
     def systemctl(self, words: list[str]) -> str:
         verb, units = words[0], [word for word in words[1:] if not word.startswith("-")]
         if verb == "show":

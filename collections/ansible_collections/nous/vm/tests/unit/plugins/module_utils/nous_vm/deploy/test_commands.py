@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -258,22 +260,67 @@ def test_a_proxy_that_starts_is_waited_for(shell: Shell, host: Host, monkeypatch
     assert shell("traffic").code == 1
 
 
-def test_the_stop_of_the_server(shell: Shell, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def main(monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in the server's place, which does not end when it is told to, unless that is changed."""
+    monkeypatch.setattr(drain, "END", 0.2)
+    with subprocess.Popen(["sleep", "60"]) as process:
+        monkeypatch.setenv("MAINPID", str(process.pid))
+        yield process
+        process.kill()
+
+
+def test_the_stop_of_the_server(shell: Shell, host: Host, monkeypatch: pytest.MonkeyPatch, main: subprocess.Popen[bytes]) -> None:
     monkeypatch.setattr("ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.configuration.load", lambda: host.service().configuration)
-    monkeypatch.delenv("MAINPID", raising=False)
-    assert shell("drain").code == 0
-    assert not host.proxy.paused, "of a server that crashed there is nothing to wait for"
-    monkeypatch.setenv("MAINPID", "1")
+    host.systemd.calls.clear()
+    with monkeypatch.context() as patch:
+        patch.delenv("MAINPID")
+        assert shell("drain").code == shell("undrain").code == 0
+        assert not host.proxy.paused, "of a server that crashed there is nothing to wait for"
+        assert host.systemd.orders("start") == [], "nor is it flushed: it is to be back first"
+    begun = time.time()
     assert shell("drain", "--json").document == {}
     assert host.proxy.paused
     (reason,) = pause.reasons()
-    assert reason.until == reason.since + drain.LONGEST
+    assert reason.until == reason.since + host.about["drain"] + drain.LONGEST
+    told = ["kill", "--kill-whom=main", "--signal=SIGTERM", NAMES.server]
+    assert host.systemd.orders("kill") == [told, [*told[:2], "--signal=SIGKILL", told[3]]], "one that does not end is killed"
+    assert time.time() - begun < 5
     traffic.hold(host.service().proxy, traffic.DEPLOYMENT, "x")
     assert shell("undrain").code == 0
+    assert host.systemd.orders("start") == [["start", "--no-block", NAMES.flush]]
     assert host.proxy.paused, "a deployment is under way"
     pause.clear(traffic.DEPLOYMENT)
     assert shell("undrain", "--json").document == {}
     assert not host.proxy.paused
+
+
+def test_a_server_that_ends_is_not_killed(shell: Shell, host: Host, monkeypatch: pytest.MonkeyPatch, main: subprocess.Popen[bytes]) -> None:
+    monkeypatch.setattr("ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.configuration.load", lambda: host.service().configuration)
+    monkeypatch.setattr(drain, "END", 30)
+    main.terminate()
+    host.systemd.calls.clear()
+    assert shell("drain").code == 0
+    assert len(host.systemd.orders("kill")) == 1
+    main.wait()
+    host.proxy.stop()
+    assert shell("undrain").code == 1
+    assert host.systemd.orders("start") == [["start", "--no-block", NAMES.flush]], "though the proxy is away"
+    drain.end(main.pid)
+    assert len(host.systemd.orders("kill")) == 1, "it is gone"
+
+
+def test_the_stop_of_the_proxy(shell: Shell, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes no more, and what is under way ends; nobody has a reason for that which would outlast it."""
+    monkeypatch.setattr("ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.configuration.load", lambda: host.service().configuration)
+    monkeypatch.delenv("MAINPID", raising=False)
+    assert shell("drain", "--proxy").code == 0
+    assert not host.proxy.paused
+    monkeypatch.setenv("MAINPID", "1")
+    host.proxy.in_flight, begun = 1, time.monotonic()
+    assert shell("drain", "--proxy", "--json").document == {}
+    assert time.monotonic() - begun >= host.about["drain"]
+    assert (host.proxy.paused, pause.reasons(), host.systemd.orders("kill")) == (True, [], [])
 
 
 def test_releases(shell: Shell, host: Host) -> None:
