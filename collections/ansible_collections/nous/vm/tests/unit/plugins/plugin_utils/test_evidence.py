@@ -64,7 +64,7 @@ class Pair:
 def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pair:
     made = Pair(tmp_path)
     host = made.host.folder
-    config = Configuration("x", host, (LOG,), ("audit-anchors.jsonl",), (), "root", "root", 0o600, 0, 0)
+    config = Configuration("x", host, (LOG,), ("audit-anchors.jsonl",), (), "root", "root", 0o600, 0, 0, 90, True, "off", 0)
     monkeypatch.setattr(on_host, "named", lambda _name: config)
     monkeypatch.setattr(on_host, "TRAIL", host / "trail.jsonl")
     monkeypatch.setattr(checkpoint_rows, "FOLDER", host)

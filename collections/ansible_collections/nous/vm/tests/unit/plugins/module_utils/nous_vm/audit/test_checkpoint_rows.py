@@ -40,7 +40,7 @@ class Checked(Estate):
         return {"Result": self.result, "ExecMainExitTimestampMonotonic": str(int((time.monotonic() - self.ago) * 1e6))}
 
     def rows(self) -> Rows:
-        config = Configuration("x", self.folder, (LOG,), (), (), "root", "root", 0o600, 0, 0)
+        config = Configuration("x", self.folder, (LOG,), (), (), "root", "root", 0o600, 0, 0, 90, True, "off", 0)
         return {row.name: (row.status, row.detail) for row in checkpoint_rows.rows(config)}
 
 
