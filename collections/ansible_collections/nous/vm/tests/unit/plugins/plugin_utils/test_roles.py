@@ -181,6 +181,16 @@ WRONG: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "named like another's helper": ("audit_logrotate", {"audit_logrotate_name": "a-watch"}, ['audit_logrotate_name is "a-watch"']),
     "mode for others": ("audit_logrotate", {"audit_logrotate_mode": "0662"}, ['audit_logrotate_mode is "0662"']),
     "mode 0000": ("audit_logrotate", {"audit_logrotate_mode": "0000"}, ['audit_logrotate_mode is "0000"']),
+    "a key without a set": (
+        "audit_logrotate",
+        {"audit_logrotate_checkpoint_key": "/a/b/1.pem"},
+        ['audit_logrotate_checkpoint_jwks is "", and audit_logrotate_checkpoint_key is "/a/b/1.pem"'],
+    ),
+    "a set among the keys": (
+        "audit_logrotate",
+        {"audit_logrotate_checkpoint_key": "/a/b/1.pem", "audit_logrotate_checkpoint_jwks": "/a/b/jwks.json"},
+        ["audit_logrotate_checkpoint_jwks is /a/b/jwks.json, beside the key"],
+    ),
     "keep nothing": ("audit_logrotate", {"audit_logrotate_keep": 0}, ["audit_logrotate_keep is 0"]),
     "a timer": ("audit_logrotate", {"audit_logrotate_units": ["nous.timer"]}, ['audit_logrotate_units has "nous.timer"']),
     "root": ("nous_service", {"nous_service_user": "root"}, ['nous_service_user is "root"']),
@@ -477,6 +487,17 @@ def test_a_private_address_is_not_the_host_s() -> None:
 def test_what_a_host_lacks(name: str, answers: dict[str, Any], lacking: list[str]) -> None:
     role, (values, _faults) = load(name), read(name)
     assert role.lacking(values, host(role, values, **answers)) == lacking
+
+
+def test_checkpoints_that_a_host_lacks() -> None:
+    key, jwks, file = "/a/keys/1.pem", "/a/jwks.json", "/var/log/nous-vm/checkpoints-nous.jws"
+    role, (values, _faults) = load("audit_logrotate"), read("audit_logrotate", audit_logrotate_checkpoint_key=key, audit_logrotate_checkpoint_jwks=jwks)
+    asked = role.asks(values)
+    assert asked["matches"] == [key, jwks]
+    assert "audit-checkpoint-nous.timer" in asked["units"]
+    flags = dict.fromkeys(asked["flags"], True)
+    assert role.lacking(values, host(role, values, flags=flags)) == []
+    assert role.lacking(values, host(role, values, flags=flags | {file: False})) == [f"{file} is not append-only"]
 
 
 def test_packages_that_are_somebody_else_s_are_not_missing() -> None:
