@@ -398,7 +398,7 @@ ATTEMPTS = [
     Attempt("user", "read nous.env", "EACCES", lambda p: read("/etc/nous/nous.env")),
     Attempt("user", "read build.json", "EACCES", lambda p: read("/etc/nous-vm/build.json")),
     Attempt("user", "read deploy.json", "EACCES", lambda p: read("/etc/nous-vm/deploy.json")),
-    Attempt("user", "read known-good.json", "EACCES", lambda p: read("/opt/nous/known-good.json")),
+    Attempt("user", "read generation.json", "EACCES", lambda p: read("/etc/nous-vm/current/generation.json")),
     Attempt("user", "read the backups", "EACCES", lambda p: os.listdir("/opt/nous/backups")),
     Attempt("user", "read the database", "EACCES", lambda p: read(f"{p['state']}/state.db")),
     Attempt("user", "read the tokens", "EACCES", lambda p: read(f"{p['state']}/auth/tokens.json")),

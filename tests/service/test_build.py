@@ -385,7 +385,7 @@ def test_a_build_may_do_nothing_but_build(builder: Builder, here: bool) -> None:
     assert len(found) == 8 and {outcome == "done" for outcome in found.values()} == {here}, found
 
 
-SECRETS = ["/etc/nous/secrets.env", "/etc/nous/keys/signing.pem", "/etc/nous-vm/deploy.json", "/opt/nous/known-good.json", "/var/lib/nous/state.db"]
+SECRETS = ["/etc/nous/secrets.env", "/etc/nous/keys/signing.pem", "/etc/nous-vm/deploy.json", "/etc/nous-vm/current/generation.json", "/var/lib/nous/state.db"]
 
 
 @pytest.mark.parametrize("secret", [*SECRETS, "/opt/nous/backups", "/var/log/nous/audit.jsonl", "/etc/shadow"])

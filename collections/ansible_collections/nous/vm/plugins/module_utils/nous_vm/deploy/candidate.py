@@ -48,8 +48,6 @@ class Rehearsal:
     def __init__(self, configuration: Configuration, names: Names, release: str, unit: Path) -> None:
         self.configuration, self.names, self.release = configuration, names, release
         text = read_file(unit).decode().partition("[Service]")[2].partition("\n[")[0]
-        # The release instead of the link to the current one.
-        text = text.replace(f"{configuration.current}/", f"{configuration.root}/releases/{release}/")
         self.directives = [(name, value) for name, _, value in (line.partition("=") for line in text.splitlines()) if value and name[0].isalpha()]
         self.folder = configuration.root / "candidate"
         places = [Path(place) for name, value in self.directives if name == "BindPaths" for place in value.split()]

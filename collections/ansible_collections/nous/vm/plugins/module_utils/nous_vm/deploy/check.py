@@ -63,7 +63,7 @@ def release(known: Service) -> Row:
 
 def marks(known: Service) -> Row:
     """Return the row on the releases that are marked as failed: those that a run would not deploy are for a person to look at."""
-    blocked, failed = known.releases.blocked(known.settings.digest()), known.releases.failed()
+    blocked, failed = known.releases.blocked(known.generations.settings()), known.releases.failed()
     detail = "; ".join(f"{release}: {reason}" for release, reason in blocked.items()) or f"none blocks a deployment, {len(failed)} in all"
     return Row("failed releases", "warn" if blocked else "ok", detail)
 

@@ -18,12 +18,12 @@ PATH = CONFIGURATION / "deploy.json"
 class Configuration(NamedTuple):
     """The server, as the role configured it.
 
-    path: the file that it is in. root: directory of the releases. home: of the server's state. files, proxy_files: what server and proxy are started with,
-    and may be put back. credentials: by their names, what the server is started with too, but is somebody else's. database: the file that is copied, None if
-    there is none. address: host:port that the server listens on. host: the name it answers to. timeout: seconds a candidate gets to answer. deadline: seconds
-    that a whole deployment gets, without the drain. drain: seconds requests under way get to end. keep: how many releases and backups. migrate: the command
-    that moves the data. audit: the file that the server appends to. health_tool: the tool that a candidate is tried with, empty for the default. check: what
-    the health check compares with.
+    path: the file that it is in. root: directory of the releases. home: of the server's state. files: what a generation is made of, by the names in it: units,
+    nous.env, proxy.d/*.cfg. credentials: by their names in /run, what the server is started with too, which no rollback brings back. database: the file that
+    is copied, None if there is none. address: host:port that the server listens on. host: the name it answers to. timeout: seconds a candidate gets to answer.
+    deadline: seconds that a whole deployment gets, without the drain. drain: seconds requests under way get to end. keep: how many releases, generations and
+    backups. migrate: the command that moves the data. audit: the file that the server appends to. health_tool: the tool that a candidate is tried with, empty
+    for the default. check: what the health check compares with.
     """
 
     path: Path
@@ -31,8 +31,7 @@ class Configuration(NamedTuple):
     home: str
     user: str
     group: str
-    files: list[Path]
-    proxy_files: list[Path]
+    files: dict[str, Path]
     credentials: dict[str, Path]
     database: Path | None
     audit: Path
@@ -48,18 +47,13 @@ class Configuration(NamedTuple):
 
     @property
     def current(self) -> Path:
-        """The link to the current release."""
-        return self.root / "current"
+        """The link to the current generation."""
+        return self.path.parent / "current"
 
     @property
     def journal(self) -> Path:
         """Where a deployment that is under way is written down."""
         return self.root / "deployment.json"
-
-    @property
-    def known_good(self) -> Path:
-        """Where the releases that were deployed, and the settings of the last, are written down."""
-        return self.root / "known-good.json"
 
 
 def load(path: Path = PATH) -> Configuration:
@@ -72,8 +66,7 @@ def load(path: Path = PATH) -> Configuration:
             home=str(about["home"]),
             user=str(about["user"]),
             group=str(about["group"]),
-            files=[Path(each) for each in about["files"]],
-            proxy_files=[Path(each) for each in about["proxy_files"]],
+            files={str(name): Path(path) for name, path in about["files"].items()},
             credentials={str(name): Path(path) for name, path in about["credentials"].items()},
             database=Path(about["database"]) if about["database"] else None,
             audit=Path(about["audit"]),

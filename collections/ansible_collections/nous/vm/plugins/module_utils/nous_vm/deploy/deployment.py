@@ -7,9 +7,9 @@ While there is a candidate the local proxy keeps clients waiting and only the he
 was told. Every step is written to ROOT/deployment.json before it is taken: whatever ends this program, recover knows how to roll back.
 
 step        what was begun                                      recover
-pause       traffic is paused                                   puts the settings back
-stop        the server is stopped, its database copied          puts the settings back, starts the server again
-candidate   release, data and settings are replaced             puts all of it back, starts the server again
+pause       traffic is paused                                   resumes it
+stop        the server is stopped, its database copied          starts the server again
+candidate   generation and data are replaced                    puts both back, starts the server again
 known-good  the candidate answered                              completes it
 """
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 from .. import pause
 from ..atomic import read_json, sync_directory, write
@@ -27,8 +27,10 @@ from ..output import complain
 from ..systemd import is_active, systemctl
 from . import candidate, traffic
 from .deadline import Deadline, Ended
+from .generations import Generation
 from .migration import command, migrate
 from .preflight import lacks
+from .request import Request
 from .server import PATIENCE, POLL
 from .service import Service
 
@@ -36,19 +38,8 @@ FAILURES = (OSError, ValueError, NousVmError)
 UNTOUCHED = "the server that runs was not touched"
 
 
-class Request(NamedTuple):
-    """What is to be deployed.
-
-    actions: what will be done, for the report. leave: why the release that it replaces is not to come back by itself. restore: the backup to put back.
-    migrate: whether a new release moves the data. backup: whether the database is copied before.
-    """
-
-    release: str
-    actions: list[str]
-    leave: str = ""
-    restore: str | None = None
-    migrate: bool = False
-    backup: bool = True
+class ProxyError(OSError):
+    """The local proxy does not work."""
 
 
 class Deployment:
@@ -57,7 +48,7 @@ class Deployment:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.configuration, self.proxy, self.server = service.configuration, service.proxy, service.server
-        self.releases, self.settings, self.backups = service.releases, service.settings, service.backups
+        self.releases, self.generations, self.backups = service.releases, service.generations, service.backups
         self.journal = service.configuration.journal
         self.plan: dict[str, Any] = {}
 
@@ -68,22 +59,19 @@ class Deployment:
 
     def run(self, request: Request) -> dict[str, Any]:
         """Start the candidate, and keep it or roll back; return what came of it."""
-        release, previous, history = request.release, self.releases.current(), self.releases.known_good()
+        release, previous = request.release, self.releases.current()
         data = request.backup and self.backups.has_database() and (release != previous or request.restore is not None)
         result: dict[str, Any] = {"changed": True, "release": release, "previous": previous, "actions": request.actions}
         if reason := lacks(self.configuration, self.backups, data):
-            with contextlib.suppress(OSError):  # there may be no room for that either
-                self.settings.put_back(self.server)
             return {**result, "changed": False, "reason": reason, "rollback": UNTOUCHED, "journal": []}
-        # What is rolled back to was deployed once. The release itself is one if it was: then it is the settings that may be wrong.
-        targets = [*history, previous] if previous in self.releases.built() and (previous != release or release in history) else history
-        target = next((each for each in reversed(targets) if each != release or each == previous), None)
+        candidate = (self.generations.of(release) if request.earlier else None) or self.generations.prepare(release)
         leave = request.leave if previous not in (None, release) else ""
-        self.plan = {"release": release, "previous": previous, "target": target, "restore": request.restore, "leave": leave}
-        self.plan["unsaved"] = not request.backup and self.backups.has_database()
+        self.plan = {"release": release, "previous": previous, "generation": candidate.number, "target": self._target(candidate), "leave": leave}
+        self.plan |= {"restore": request.restore, "unsaved": not request.backup and self.backups.has_database()}
+        self.plan["settings"] = candidate.settings if request.earlier else self.generations.settings()
         began = time.monotonic()
         with Deadline(self.configuration.deadline + self.configuration.drain) as deadline:
-            reason = self._try(request, data, previous, deadline)
+            reason = self._try(request, data, deadline)
             result |= {"reason": reason, "journal": self.server.log() if reason else [], "rollback": None}
             try:
                 result["rollback"] = self.settle()
@@ -91,40 +79,56 @@ class Deployment:
                 result["reason"] = f"{reason}; the rollback failed, and recover will try it again: {error}"
         return {**result, "seconds": round(time.monotonic() - began, 2)}
 
-    def _try(self, request: Request, data: bool, previous: str | None, deadline: Deadline) -> str | None:
+    def _try(self, request: Request, data: bool, deadline: Deadline) -> str | None:
         """Come as far as to know whether the candidate answers; return why it does not. From then on the deadline is lifted."""
         unfit = None
         try:
             try:
                 self.note(step="pause")
-                files = self.settings.saved()
-                migration = command(self.configuration, request.release) if request.migrate and request.release != previous else []
-                unfit = self._rehearse(request, previous, migration)
-                reason = unfit or self.candidate(request, data, migration)
-                if files != self.settings.saved():
-                    raise OSError("its settings were changed while they were tried, as by another run")
+                unfit = self._rehearse(request)
+                reason = unfit or self.candidate(request, data)
                 deadline.lift()
             except Ended as ended:
                 deadline.lift()
                 reason = f"{ended}, at the step {self.plan['step']}"
             if reason is None:
-                self.note(step="known-good", files=files, endpoint=self.server.endpoint)
+                self.note(step="known-good")
             elif unfit or self.plan["step"] == "candidate":  # nothing of the release ran before
-                self.note(reason=reason, settings=self.settings.digest(), journal=self.server.log())
+                self.note(reason=reason, journal=self.server.log())
         except FAILURES as error:
             deadline.lift()
             return str(error)
         return reason
 
-    def _rehearse(self, request: Request, previous: str | None, migration: list[str]) -> str | None:
-        """Try a release, or settings, that nobody has seen yet while the server goes on; return why it is not fit. What was good once is not asked again."""
-        if request.leave or (request.release == previous and not self.settings.unproven()):
-            return None
-        unit = next(path for path in self.configuration.files if path.name == self.service.names.server)
-        copy = self.backups.export if self.backups.has_database() else None
-        return candidate.unhealthy(self.configuration, self.service.names, request.release, unit=unit, migration=migration, copy=copy)
+    def _target(self, candidate: Generation) -> int | None:
+        """Return the generation to roll back to: the current one, else the last that answered; of either the release must be there."""
+        known, current = [each for each in self.generations.accepted() if each != candidate], self.generations.current()
+        known += [current] if current and (current != candidate or current.accepted) else []
+        return next((each.number for each in reversed(known) if each.release in self.releases.built()), None)
 
-    def candidate(self, request: Request, data: bool, migration: list[str]) -> str | None:
+    def switch(self, number: int, at_start: bool = False) -> None:
+        """Make a generation the current one, in systemd's eyes too, and restart the proxy if it is another's. At a boot it may not be there yet."""
+        made = self.generations.numbered(number)
+        self.server.address, self.server.host = made.address, made.host
+        self.generations.switch(made)
+        self.releases.point(made.release)
+        self.service.units.load()
+        if (unit := self.service.running.outdated_proxy()) and not (at_start and not is_active(self.service.names.proxy)):
+            self.restart_proxy(unit)
+
+    def _migration(self, request: Request) -> list[str]:
+        """Return the command that moves the data to the release; an empty one if none is needed."""
+        return command(self.configuration, request.release) if request.migrate and request.release != self.plan["previous"] else []
+
+    def _rehearse(self, request: Request) -> str | None:
+        """Try a generation that nobody has seen yet while the server goes on; return why it is not fit. What was good once is not asked again."""
+        made = self.generations.numbered(self.plan["generation"])
+        if request.leave or made.accepted:
+            return None
+        unit, copy = self.generations.path(made) / self.service.names.server, self.backups.export if self.backups.has_database() else None
+        return candidate.unhealthy(self.configuration, self.service.names, request.release, unit=unit, migration=self._migration(request), copy=copy)
+
+    def candidate(self, request: Request, data: bool) -> str | None:
         """Start the candidate while traffic is paused; return why it does not answer."""
         if is_active(self.service.names.proxy):
             traffic.hold(self.proxy, traffic.DEPLOYMENT, f"{request.release} is being deployed")
@@ -136,16 +140,13 @@ class Deployment:
                 self.proxy.cut()
             backup = self.backups.create(self.releases.current(), f"before {request.release}")
         self.note(step="candidate", backup=backup)
-        systemctl("daemon-reload")
-        # Whom it lets in before it can be paused waits for the candidate. To end that would fail it for certain, and hardly any candidate fails.
-        if unit := self.settings.outdated_proxy():
-            self.restart_proxy(unit)
+        # Whom the proxy lets in before it can be paused waits for the candidate. To end that would fail it for certain, and hardly any candidate fails.
+        self.switch(self.plan["generation"])
         if request.restore is not None:
             self.backups.put_back(request.restore)
         binds, limit = [f"BindPaths={self.configuration.home}"], self.configuration.timeout
-        if migration and (reason := migrate(self.configuration, self.service.names, request.release, migration, binds, limit)):
+        if (migration := self._migration(request)) and (reason := migrate(self.configuration, self.service.names, request.release, migration, binds, limit)):
             return reason
-        self.releases.switch(request.release)
         self.server.start()
         return self.wait(self.configuration.timeout, candidate=True)
 
@@ -187,7 +188,7 @@ class Deployment:
                 return
             except OSError as error:
                 if time.monotonic() > deadline:
-                    raise OSError(f"{self.service.names.proxy} does not work: {error}") from error
+                    raise ProxyError(f"{self.service.names.proxy} does not work: {error}") from error
                 time.sleep(POLL)
 
     def settle(self, at_start: bool = False) -> str | None:
@@ -200,11 +201,9 @@ class Deployment:
                 outcome = self.roll_back(at_start)
             elif step == "stop":
                 systemctl("stop", self.service.names.copy)  # which outlives who asked for it
-                self.put_settings_back()
                 outcome = self.start_again(self.plan["previous"], at_start) if self.plan["previous"] else None
             elif step == "pause":
                 self.mark()
-                self.put_settings_back()
                 outcome = f"{self.plan['previous']} was not stopped" if self.plan["previous"] else None
             else:
                 link = self.configuration.current
@@ -231,26 +230,21 @@ class Deployment:
         self.server.stop(at_start)
         if self.plan["backup"]:
             self.backups.put_back(self.plan["backup"])
-        target: str | None = self.plan["target"]
-        if target:
-            self.releases.switch(target)
         self.mark()
-        self.put_settings_back()
-        outcome = self.start_again(target, at_start) if target else None
-        return f"{outcome}, with the data as the candidate left them: no backup was made" if outcome and self.plan["unsaved"] else outcome
+        if self.plan["target"] is None:
+            return None
+        with contextlib.suppress(ProxyError):  # a proxy that does not come is no reason to leave the server where it is
+            self.switch(self.plan["target"], at_start)
+        outcome = self.start_again(self.generations.numbered(self.plan["target"]).release, at_start)
+        return f"{outcome}, with the data as the candidate left them: no backup was made" if self.plan["unsaved"] else outcome
 
     def mark(self) -> None:
         """Mark the candidate as failed, unless the fault is likely to be the host's: it goes down, or release and settings answered together before."""
         release, settings = self.plan["release"], self.plan.get("settings")
-        if "reason" in self.plan and systemctl("is-system-running") != "stopping" and not self.settings.accepted(release, settings):
+        before = [(each.release, each.settings) for each in self.generations.accepted()]
+        if "reason" in self.plan and systemctl("is-system-running") != "stopping" and (release, settings) not in before:
             with contextlib.suppress(OSError):
                 self.releases.mark_failed(release, self.plan["reason"], settings, self.plan["journal"])
-
-    def put_settings_back(self) -> None:
-        """Put the last known good settings back, and restart the proxy if it has others now."""
-        if unit := self.settings.put_back(self.server):
-            with contextlib.suppress(OSError):  # a proxy that does not come is no reason to leave the server where it is
-                self.restart_proxy(unit)
 
     def start_again(self, release: str, at_start: bool = False) -> str:
         """Start what ran before, and tell how that went. Before the unit's own start nobody can wait for it."""
@@ -263,17 +257,17 @@ class Deployment:
     def complete(self) -> None:
         """Write down that release and settings are known to be good."""
         release, previous = self.plan["release"], self.plan["previous"]
-        history = [each for each in self.releases.known_good() if each != release] + [release]
-        self.settings.keep(history, self.plan["files"], self.plan["endpoint"])
-        self.releases.forgive(release)
+        self.generations.accept(self.generations.numbered(self.plan["generation"])._replace(settings=self.plan["settings"]))
+        self.releases.forgive(release, self.plan["settings"])
         if self.plan["leave"] and (self.releases.folder / previous).is_dir():
             self.releases.mark_failed(previous, self.plan["leave"], None, [])
-        if not self.server.is_enabled():
-            self.server.enable()
+        if not self.service.units.are_enabled():
+            self.service.units.enable()
 
     def prune(self) -> None:
         """Remove the releases and backups that are too many."""
         try:
+            self.generations.prune()
             self.releases.prune(self.plan["release"])
             self.backups.prune()
         except FAILURES as error:

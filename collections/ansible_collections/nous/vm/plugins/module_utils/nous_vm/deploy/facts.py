@@ -9,11 +9,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..atomic import read_json
 from ..errors import ForeignError
 from ..foreign import parse_json
-from ..names import COMMAND, Names, names
+from ..names import COMMAND, CONFIGURATION, Names, names
 from ..programs import run
 from ..systemd import systemctl
+from .generations import ABOUT
 from .releases import COMPLETE, about
 
 UNITS = Path("/etc/systemd/system")
@@ -27,10 +29,10 @@ def facts(root: str) -> dict[str, Any]:
     ("enabled active"). settled: whether the current release runs with what its files say now, answers, and traffic flows.
     """
     folder = Path(root)
-    current = folder / "current"
+    current = str(read_json(CONFIGURATION / "current" / ABOUT).get("release", ""))
     return {
-        "current": current.readlink().name if current.is_symlink() else "",
-        "source": str(about(current / COMPLETE).get("source", "")),
+        "current": current,
+        "source": str(about(folder / "releases" / current / COMPLETE).get("source", "")),
         "releases": sorted(path.parent.name for path in folder.glob(f"releases/*/{COMPLETE}") if os.access(path.parent / "venv/bin/python", os.X_OK)),
         "follow": follow(names()),
         "settled": settled(),

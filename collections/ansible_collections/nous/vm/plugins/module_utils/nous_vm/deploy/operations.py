@@ -10,9 +10,10 @@ from typing import Any
 from ..build.configuration import load as load_build
 from ..build.unit import build
 from ..errors import NousVmError, UsageError
-from ..systemd import is_active, systemctl
+from ..systemd import is_active
 from .backups import REQUESTED
-from .deployment import UNTOUCHED, Deployment, Request
+from .deployment import UNTOUCHED, Deployment
+from .request import Request
 from .server import PATIENCE
 from .service import Service
 from .traffic import left_paused
@@ -21,30 +22,33 @@ LOCK = "deployment"
 
 
 def actions(service: Service, release: str) -> list[str]:
-    """Return what has to be done to have a release deployed: build, reload, enable, switch, proxy, start, resume, forgive; none if all is so already."""
-    known, needed = service.names, []
-    units = [known.server, known.proxy, known.proxy_socket, known.flush_timer, known.flush]
+    """Return what has to be done to have a release deployed: build, reload, enable, switch, proxy, start, resume, forgive; none if all is so already.
+
+    To switch is to make another generation the current one, of another release or with other files.
+    """
+    needed: list[str] = []
+    current = service.generations.current()
     if release not in service.releases.built():
         needed.append("build")
-    if "yes" in systemctl("show", "--property=NeedDaemonReload", "--value", *units).split():
+    if current and service.units.stale():
         needed.append("reload")
-    if not service.server.is_enabled():
+    if not service.units.are_enabled():
         needed.append("enable")
-    if service.releases.current() != release:
+    if not current or current.digest != service.generations.requested(release):
         needed.append("switch")
-    if service.settings.outdated_proxy():
+    if current and service.running.outdated_proxy():
         needed.append("proxy")
     if set(needed) - {"reload", "enable"} or not running(service):
         needed.append("start")
     else:
         needed += ["resume"] if left_paused(service.proxy) else []
-        needed += ["forgive"] if release in service.releases.failed() else []
+        needed += ["forgive"] if service.releases.marked(release, service.generations.settings()) else []
     return needed
 
 
 def running(service: Service) -> bool:
-    """Tell whether the server runs with the settings that are there, and answers."""
-    return is_active(service.names.server) and not service.settings.outdated() and Deployment(service).wait(PATIENCE) is None
+    """Tell whether the server runs with the current generation and the credentials that are there, and answers."""
+    return is_active(service.names.server) and not service.running.server_is_outdated() and Deployment(service).wait(PATIENCE) is None
 
 
 def deploy(service: Service, release: str, again: bool, backup: bool = True) -> dict[str, Any]:
@@ -55,26 +59,27 @@ def deploy(service: Service, release: str, again: bool, backup: bool = True) -> 
     if service.releases.unable(release):
         reason = _build(release)
         if unable := service.releases.unable(release):
-            service.settings.put_back(service.server)
             return {**result, "reason": unable if release in service.releases.built() else reason or unable, "rollback": UNTOUCHED, "journal": []}
     needed = actions(service, release)
     if "start" in needed:
         return Deployment(service).run(Request(release, needed, migrate=True, backup=backup))
     if "reload" in needed:
-        systemctl("daemon-reload")
+        service.units.load()
     if "enable" in needed:
-        service.server.enable()
+        service.units.enable()
     if "resume" in needed:
         Deployment(service).resume()
     if "forgive" in needed:
-        service.releases.forgive(release)
+        service.releases.forgive(release, service.generations.settings())
     return {**result, "changed": bool(needed), "actions": needed}
 
 
 def _failure(service: Service, release: str) -> dict[str, Any]:
     """Return why a release is not deployed unasked; nothing if it may be, as one that answers, whatever is written down of it."""
-    failure = service.releases.failure(release, service.settings.digest())
-    return {} if failure and release == service.releases.current() and running(service) else failure
+    failure = service.releases.failure(release, service.generations.settings())
+    if failure and release == service.releases.current() and "switch" not in actions(service, release) and running(service):
+        return {}
+    return failure
 
 
 def _build(release: str) -> str | None:
@@ -86,8 +91,7 @@ def _build(release: str) -> str | None:
 
 
 def _leave(service: Service, current: str | None) -> str:
-    """Put the settings back and leave the current release as it is; start it if it does not answer. Tell how that went."""
-    service.settings.put_back(service.server)
+    """Leave the current generation as it is; start it if it does not answer. Tell how that went."""
     deployment = Deployment(service)
     if current in service.releases.known_good() and deployment.wait(PATIENCE):
         service.server.stop()
@@ -115,7 +119,7 @@ def roll_back(service: Service, release: str | None) -> dict[str, Any]:
     if reason := releases.unable(release or before[-1]):
         others = [each for each in before if not releases.unable(each)]
         raise UsageError(f"{reason}; releases to roll back to that can run: {', '.join(others) or 'none'}")
-    return Deployment(service).run(Request(release or before[-1], ["switch", "start"], leave="it was rolled back"))
+    return Deployment(service).run(Request(release or before[-1], ["switch", "start"], leave="it was rolled back", earlier=True))
 
 
 def restore(service: Service, name: str) -> dict[str, Any]:
@@ -125,16 +129,16 @@ def restore(service: Service, name: str) -> dict[str, Any]:
         raise UsageError(f"there is no backup {name}; there are: {', '.join(complete) or 'none'}")
     release = str(complete[name].get("release"))
     able = release in releases.built() and not releases.unable(release)
-    request = Request(release if able else str(releases.current()), ["restore", "start"], leave=f"{name} was restored instead", restore=name)
+    request = Request(release if able else str(releases.current()), ["restore", "start"], leave=f"{name} was restored instead", restore=name, earlier=True)
     return Deployment(service).run(request)
 
 
 def restart(service: Service) -> dict[str, Any]:
-    """Restart the server; one that somebody stopped stays stopped."""
+    """Restart the server, as the generation that it is; one that somebody stopped stays stopped."""
     release = service.releases.current()
     if release is None or not service.server.is_active():
         return {"changed": False, "release": release, "previous": release, "actions": []}
-    return Deployment(service).run(Request(release, ["start"]))
+    return Deployment(service).run(Request(release, ["start"], earlier=True))
 
 
 def back_up(service: Service) -> dict[str, Any]:

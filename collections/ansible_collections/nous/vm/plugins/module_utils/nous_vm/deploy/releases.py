@@ -13,12 +13,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..atomic import read_json, symlink, write
+from ..atomic import symlink, write
 from ..errors import ForeignError, LockedError
 from ..foreign import printable
 from ..foreign import read_json as read_foreign
 from ..locks import held
 from .configuration import Configuration
+from .generations import Generations
 
 COMPLETE, FAILED = "release.json", "failed.json"
 
@@ -34,10 +35,9 @@ def about(path: Path) -> dict[str, Any]:
 class Releases:
     """The folder of the releases, and the link to the current one."""
 
-    def __init__(self, configuration: Configuration) -> None:
-        self.folder, self.link = configuration.root / "releases", configuration.current
-        self.record = configuration.known_good
-        self.keep = configuration.keep
+    def __init__(self, configuration: Configuration, generations: Generations) -> None:
+        self.folder, self.link = configuration.root / "releases", configuration.root / "current"
+        self.generations = generations
 
     def built(self) -> list[str]:
         """Return the releases that are complete; a link, which only a build can have made, is none."""
@@ -63,11 +63,9 @@ class Releases:
 
     def failure(self, release: str, settings: str) -> dict[str, Any]:
         """Return why a release is not deployed unasked: it failed with these settings, or with any. Nothing if it may be."""
-        if release not in self.failed():
+        if not self.marked(release, settings):
             return {}
         known = self.failed()[release]
-        if known.get("settings") not in (None, settings):
-            return {}
         reason = printable(str(known.get("reason", "nobody knows why")))
         why = reason if known.get("settings") is None else f"with these settings, {reason}"
         since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(float(known.get("at") or 0)))
@@ -83,32 +81,38 @@ class Releases:
         """Mark a release as failed, with certain settings or with any."""
         write_json_line(self.folder / release / FAILED, {"reason": reason, "settings": settings, "journal": journal, "at": time.time()})
 
-    def forgive(self, release: str) -> None:
-        """Forget that a release failed."""
-        (self.folder / release / FAILED).unlink(missing_ok=True)
+    def marked(self, release: str, settings: str) -> bool:
+        """Tell whether a release is marked as failed, with these settings or with any."""
+        return release in (failed := self.failed()) and failed[release].get("settings") in (None, settings)
+
+    def forgive(self, release: str, settings: str) -> None:
+        """Forget that a release failed, with these settings or with any: it answers."""
+        if self.marked(release, settings):
+            (self.folder / release / FAILED).unlink()
 
     def known_good(self) -> list[str]:
         """Return the releases that were deployed and answered, and are still there, the latest last."""
-        built = self.built()
-        return [release for release in read_json(self.record).get("history", []) if release in built]
+        built, found = self.built(), [each.release for each in self.generations.accepted()]
+        return [release for number, release in enumerate(found) if release in built and release not in found[number + 1 :]]
 
     def current(self) -> str | None:
-        """Return the release that the link names."""
-        return self.link.readlink().name if self.link.is_symlink() else None
+        """Return the release of the current generation."""
+        current = self.generations.current()
+        return current.release if current else None
 
     def named(self, release: str) -> str:
         """Return which release is meant: "current" is the current one."""
         return (self.current() or release) if release == "current" else release
 
-    def switch(self, release: str) -> None:
-        """Make a release the current one, in one step."""
+    def point(self, release: str) -> None:
+        """Have ROOT/current lead to a release, for people; nothing else goes that way."""
         symlink(self.link, Path(self.folder.name, release))
 
     def prune(self, deployed: str) -> None:
         """Remove the releases that are too many; that one failed, and why, stays."""
         from ..build.release import remove
 
-        keep = {*self.known_good()[-self.keep :], self.current()}
+        keep = {each.release for each in self.generations.all()}
         now = (self.folder / deployed / COMPLETE).stat().st_mtime
         try:
             with held("build", "remove old releases"):  # what is being built is not complete either

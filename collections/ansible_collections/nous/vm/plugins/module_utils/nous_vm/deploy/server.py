@@ -33,11 +33,6 @@ class Server:
         self.drain = drain
         self.since = time.time()
 
-    @property
-    def endpoint(self) -> dict[str, str]:
-        """Where the server is asked."""
-        return {"address": self.address, "host": self.host}
-
     def state(self) -> dict[str, str]:
         """Return what systemd says of the unit."""
         return show(self.unit, "ActiveState", "NRestarts", "MainPID")
@@ -93,15 +88,6 @@ class Server:
         self.since = time.time()
         systemctl("reset-failed", self.unit)
         systemctl("start", self.unit)
-
-    def enable(self) -> None:
-        """Have the server start at boot, and the proxy and the timer of the flush with it."""
-        systemctl("enable", self.unit)
-
-    def is_enabled(self) -> bool:
-        """Tell whether the server, its proxy and the timer of its flush start at boot."""
-        names = self.names
-        return set(systemctl("is-enabled", self.unit, names.proxy, names.proxy_socket, names.flush_timer).split()) == {"enabled"}
 
     def log(self) -> list[str]:
         """Return the last lines that the unit, or systemd about it, wrote since it was started."""

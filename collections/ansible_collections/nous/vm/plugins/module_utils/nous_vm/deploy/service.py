@@ -10,10 +10,12 @@ from typing import NamedTuple
 from ..names import Names, names
 from .backups import Backups
 from .configuration import Configuration, load
+from .generations import Generations
 from .proxy import Proxy
 from .releases import Releases
+from .running import Running
 from .server import Server
-from .settings import Settings
+from .units import Units
 
 
 class Service(NamedTuple):
@@ -23,20 +25,26 @@ class Service(NamedTuple):
     names: Names
     proxy: Proxy
     server: Server
+    generations: Generations
+    units: Units
+    running: Running
     releases: Releases
-    settings: Settings
     backups: Backups
 
 
 def service(configuration: Configuration | None = None) -> Service:
     """Return the server of this host; raise UsageError if its configuration cannot be used."""
     about, known = configuration or load(), names()
+    generations = Generations(about, known)
+    current = generations.current()  # what runs may listen elsewhere than the role requests
     return Service(
         configuration=about,
         names=known,
         proxy=Proxy(known.proxy_admin),
-        server=Server(known, about.address, about.host, about.drain),
-        releases=Releases(about),
-        settings=Settings(about, known),
+        server=Server(known, current.address if current else about.address, current.host if current else about.host, about.drain),
+        generations=generations,
+        units=Units(about, generations),
+        running=Running(about, known, generations),
+        releases=Releases(about, generations),
         backups=Backups(about, known),
     )

@@ -1,7 +1,9 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Restart the server with what its files say now, and put them back if it does not answer. One that somebody stopped stays stopped.
+"""Restart the server as it was deployed, with the secrets and credentials that are there now. One that somebody stopped stays stopped.
+
+What the role wrote and was not deployed is not used: nous-vm deploy current does that.
 
 --json prints what deploy prints.
 """

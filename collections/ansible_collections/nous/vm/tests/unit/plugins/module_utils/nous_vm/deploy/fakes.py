@@ -14,6 +14,7 @@ import http.server
 import json
 import os
 import resource
+import shutil
 import socket
 import sqlite3
 import sys
@@ -25,7 +26,7 @@ from typing import IO, Any
 
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import events, locks, pause, programs, systemd
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy import candidate, copies, preflight, server, settings
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy import candidate, copies, preflight, running, server, units
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.configuration import Configuration, load
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.proxy import Proxy
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.service import Service, service
@@ -157,13 +158,26 @@ class FakeSystemd:
     def __init__(self, host: Host) -> None:
         self.host = host
         self.active = {NAMES.proxy: True, NAMES.proxy_socket: True, NAMES.server: False}
-        self.enabled = {NAMES.proxy, NAMES.proxy_socket, NAMES.flush_timer}
+        self.enabled, self.loaded = set[str](), dict[str, str]()
         self.crashes, self.pid, self.reload, self.system = 0, 0, "no", "running"
         self.calls: list[list[str]] = []
         self.real_copies = False  # whether the program runs that makes them, within the limits of its unit
         self.stops = True  # whether the server does when it is told to
         self.migration = Completed(0, b"", b"")
         self.unit: Callable[[list[str]], Completed] = lambda _argv: Completed(0, b"{}", b"")
+
+    def wanted(self, unit: str) -> bool:
+        """Tell whether something starts a unit at boot."""
+        return unit in self.enabled or any(self.host.units.glob(f"*.wants/{unit}"))
+
+    def daemon_reload(self) -> None:
+        """Read the units' files."""
+        self.reload = "no"
+        self.loaded = {path.name: path.read_text(encoding="utf-8") for path in self.host.units.glob("*.*") if path.is_file()}
+
+    def directives(self, unit: str, name: str) -> list[str]:
+        """Return what a directive has in the text of a unit that was read."""
+        return [line.partition("=")[2] for line in self.loaded.get(unit, "").splitlines() if line.startswith(f"{name}=")]
 
     def run(self, argv: Sequence[str | Path], **options: Any) -> Completed:
         words = [str(each) for each in argv]
@@ -185,13 +199,11 @@ class FakeSystemd:
         if verb == "is-active":
             return "active" if self.active.get(units[0]) else "inactive"
         if verb == "is-enabled":
-            return "\n".join("enabled" if unit in self.enabled else "disabled" for unit in units)
+            return "\n".join("enabled" if self.wanted(unit) else "disabled" for unit in units)
         if verb == "is-system-running":
             return self.system
-        if verb == "enable":
-            self.enabled |= set(units)
-        elif verb == "daemon-reload":
-            self.reload = "no"
+        if verb == "daemon-reload":
+            self.daemon_reload()
         elif verb in ("start", "restart", "stop"):
             for unit in units:
                 self.order(verb, unit)
@@ -207,8 +219,9 @@ class FakeSystemd:
                 "MainPID": str(self.pid if unit == NAMES.server else 0),
                 "NRestarts": str(self.crashes if unit == NAMES.server else 0),
                 "NeedDaemonReload": self.reload,
+                "Documentation": " ".join(self.directives(unit, "Documentation")),
                 "EnvironmentFiles": "/etc/nous/nous.env (ignore_errors=no)",
-                "UnitFileState": "enabled" if unit in self.enabled else "disabled",
+                "UnitFileState": "enabled" if self.wanted(unit) else "disabled",
             }
             blocks.append("\n".join(about.get(name, "") if "--value" in words else f"{name}={about.get(name, '')}" for name in properties))
         return "\n\n".join(blocks)
@@ -263,11 +276,18 @@ class Host:
         self.folder, self.root = folder, folder / "root"
         self.systemd, self.server, self.proxy = FakeSystemd(self), FakeServer(), FakeProxy(folder / "admin.sock")
         self.database, self.path = folder / "home/state.db", folder / "deploy.json"
-        for each in ("root/releases", "root/backups", "home", "log", "etc"):
+        for each in ("root/releases", "root/backups", "home", "log", "etc", "systemd"):
             (folder / each).mkdir(parents=True)
-        self.files = [folder / "etc" / name for name in (NAMES.server, "nous.env", NAMES.proxy_socket, "50-nous.cfg", "key.pem")]
+        self.files = [folder / "etc" / name for name in (NAMES.server, "nous.env", NAMES.proxy_socket, "50-nous.cfg", "key.pem", NAMES.proxy)]
+        link, self.units = folder / "current", folder / "systemd"
+        unit = f"Documentation=https://example.org/ file://{link}\nWantedBy=multi-user.target\n"
+        texts = {
+            NAMES.server: f"{unit}ExecStart={self.root}/current\nEnvironmentFile={link}/nous.env\nLoadCredential=nous-vm.generation:{link}/identity/server\n",
+            NAMES.proxy: f"{unit}LoadCredential=nous-vm.generation:{link}/identity/proxy\n",
+            NAMES.proxy_socket: f"{unit}ExecStartPost={link}/identity/socket\n",
+        }
         for path in self.files:
-            path.write_text("good\n", encoding="utf-8")
+            path.write_text(texts.get(path.name, "good\n"), encoding="utf-8")
             os.utime(path, (4e9, 4e9))  # clocks count for nothing
         self.audit = folder / "log/audit.jsonl"
         self.audit.touch()
@@ -278,8 +298,7 @@ class Host:
             "home": str(folder / "home"),
             "user": "root",
             "group": "root",
-            "files": [str(path) for path in self.files[:2]],
-            "proxy_files": [str(path) for path in self.files[2:4]],
+            "files": {("proxy.d/" if path.suffix == ".cfg" else "") + path.name: str(path) for path in self.files if path.suffix != ".pem"},
             "credentials": {"signing-key": str(self.files[4])},
             "database": str(self.database),
             "audit": str(self.audit),
@@ -294,14 +313,13 @@ class Host:
             "check": {},
         }
         self.proxy.start()
-        for unit in (NAMES.proxy_socket, NAMES.proxy):
-            self.copy(unit)
         monkeypatch.setattr(systemd, "run", self.systemd.run)
         monkeypatch.setattr(server, "in_network_of", lambda _pid, host, port: tcp(host, port))
         monkeypatch.setattr(server, "PATIENCE", 1.0)
         monkeypatch.setattr(preflight, "run", lambda argv, *, timeout, **_account: programs.run(argv, timeout=timeout))
-        monkeypatch.setattr(settings, "started_with", lambda unit: self.copies / unit)
-        monkeypatch.setattr(settings, "RUNTIME", self.copies.parent)
+        monkeypatch.setattr(running, "started_with", lambda unit: self.copies / unit)
+        monkeypatch.setattr(running, "RUNTIME", self.copies.parent)
+        monkeypatch.setattr(units, "UNITS", self.units)
         self.rehearsed: list[str] = []
         monkeypatch.setattr(candidate, "unhealthy", self.rehearse)
         monkeypatch.setattr(locks, "FOLDER", folder / "locks")
@@ -340,23 +358,23 @@ class Host:
 
     def copy(self, unit: str) -> None:
         """Copy the files of a unit as systemd does at its start: with the credentials, or of the socket by a command of it."""
-        server, proxy = {"signing-key": self.files[4]} | settings.copied(self.files[:2]), settings.copied(self.files[3:4])
-        copies = {NAMES.server: server, NAMES.proxy: proxy, NAMES.proxy_socket: {f"../../{NAMES.proxy_socket}": self.files[2]}}.get(unit, {})
+        shutil.rmtree(self.copies / unit, ignore_errors=True)
+        (self.copies / unit).mkdir(parents=True)
+        copies = dict(each.split(":", 1) for each in self.systemd.directives(unit, "LoadCredential"))
+        copies |= {f"../../{unit}": path for path in self.systemd.directives(unit, "ExecStartPost")}
+        copies |= {"signing-key": str(self.files[4])} if unit == NAMES.server else {}
         for name, path in copies.items():
-            place = self.copies / unit / name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.unlink(missing_ok=True)
-            if path.exists():
-                place.write_bytes(path.read_bytes())
+            (self.copies / unit / name).write_bytes(Path(path).read_bytes() if Path(path).exists() else b"")
 
     def begin(self) -> None:
         """Start the server, which is the current release. The first one makes the database."""
         if not self.database.exists():
             with contextlib.closing(sqlite3.connect(self.database)) as database:
                 database.executescript("CREATE TABLE notes (text); INSERT INTO notes VALUES ('first')")
-        name = (self.root / "current").readlink().name
+        name = Path(*self.systemd.directives(NAMES.server, "ExecStart")).name
+        environment = Path(*self.systemd.directives(NAMES.server, "EnvironmentFile")).read_text(encoding="utf-8")
         self.server.behaviour, self.systemd.crashes, self.systemd.pid = name.split("-")[0], 0, PID
-        if (self.files[1].exists() and "never" in self.files[1].read_text(encoding="utf-8")) or self.server.behaviour == "crash":
+        if "never" in environment or self.server.behaviour == "crash":
             self.systemd.crashes, self.systemd.pid = 1, 0
         if self.server.behaviour == "dead":
             self.systemd.active[NAMES.server], self.systemd.pid = False, 0
@@ -374,7 +392,7 @@ class Host:
             return [text for (text,) in database.execute("SELECT text FROM notes")]
 
     def current(self) -> str:
-        return (self.root / "current").readlink().name
+        return str(json.loads((self.folder / "current/generation.json").read_bytes())["release"])
 
     def journal(self) -> dict[str, Any] | None:
         path = self.root / "deployment.json"

@@ -27,12 +27,12 @@ Description=x
 [Service]
 Type=simple
 # A comment.
-ExecStart=ROOT/current/venv/bin/launch "two words" -m nous serve
+ExecStart=ROOT/releases/git-1/venv/bin/launch "two words" -m nous serve
 ExecStop=-+/usr/local/sbin/nous-vm drain
 Slice=nous.slice
 User=nous
 EnvironmentFile=ROOT/nous.env
-WorkingDirectory=-ROOT/current/source
+WorkingDirectory=-ROOT/releases/git-1/source
 ProtectSystem=strict
 ProtectControlGroups=strict
 SystemCallFilter=@system-service
@@ -232,7 +232,7 @@ def test_settings_are_rehearsed_too_and_what_was_good_once_is_not(host: Host) ->
     assert host.rehearsed == []
     host.files[1].write_text("unfit\n")
     assert deploy(host.service(), "good", again=False)["rollback"] == "good was not stopped"
-    assert host.files[1].read_text() == "good\n"
+    assert (host.folder / "current/nous.env").read_text() == "good\n"
     assert host.rehearsed == ["good"]
 
 

@@ -82,11 +82,11 @@ def test_the_server(checked: Checked) -> None:
 
 def test_releases_that_are_marked(checked: Checked) -> None:
     """One that a run would not deploy is for a person; one that somebody left, or that failed with other settings, is not."""
-    releases, settings = checked.host.service().releases, checked.host.service().settings.digest()
+    releases, settings = checked.host.service().releases, checked.host.service().generations.settings()
     for name, digest in (("left", None), ("older", "0"), ("bad", settings)):
         releases.mark_failed(checked.host.build(name), f"why {name}", digest, [])
     assert checked["failed releases"] == ("warn", "bad: why bad")
-    releases.forgive("bad")
+    releases.forgive("bad", settings)
     assert checked["failed releases"] == ("ok", "none blocks a deployment, 2 in all")
 
 

@@ -118,10 +118,10 @@ def test_deploy_builds_what_is_not_built(shell: Shell, host: Host, monkeypatch: 
 
 def test_deploy_mends_what_is_little(shell: Shell, host: Host) -> None:
     host.systemd.reload = "yes"
-    host.systemd.enabled.clear()
+    wants = host.units / "multi-user.target.wants" / NAMES.server
+    wants.unlink()
     assert shell("deploy", "good", "--json").document["actions"] == ["reload", "enable"]
-    assert (host.systemd.reload, NAMES.server in host.systemd.enabled) == ("no", True)
-    host.systemd.enabled |= {NAMES.proxy, NAMES.proxy_socket, NAMES.flush_timer}
+    assert (host.systemd.reload, wants.readlink()) == ("no", host.units / NAMES.server)
     traffic.hold(shell.host.service().proxy, traffic.DEPLOYMENT, "left")
     assert shell("deploy", "good", "--json").document["actions"] == ["resume"]
     assert not host.proxy.paused
@@ -215,7 +215,7 @@ def test_what_was_interrupted_before_comes_first(shell: Shell, host: Host) -> No
     assert shell("recover").out == "nothing was interrupted\n"
     (host.root / "deployment.json").write_text("")
     assert "cannot be read" in shell("restart", "--json").document["message"]
-    (host.root / "deployment.json").write_text(json.dumps(plan | {"step": "known-good", "files": {}, "endpoint": {}, "leave": "", "release": "good"}))
+    (host.root / "deployment.json").write_text(json.dumps(plan | {"step": "known-good", "generation": 1, "settings": "", "leave": "", "release": "good"}))
     assert shell("recover").out == "good is deployed\n"
 
 
@@ -410,11 +410,12 @@ def test_a_newest_commit_that_fails(shell: Shell, host: Host, branch: dict[str, 
 def test_facts(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a host with a release and no timer; then of one with a timer and no current release."""
     monkeypatch.setattr(facts, "settled", lambda: True)
+    monkeypatch.setattr(facts, "CONFIGURATION", host.folder)
     found = facts.facts(str(host.root))
     assert found == {"current": "good", "source": "the source of good", "releases": ["good"], "follow": "none", "settled": True}
     monkeypatch.setattr(facts, "UNITS", host.folder)
     (host.folder / NAMES.follow_timer).touch()
-    (host.root / "current").unlink()
+    (host.folder / "current").unlink()
     host.systemd.enabled.add(NAMES.follow_timer)
     found = facts.facts(str(host.root))
     assert (found["current"], found["source"], found["follow"]) == ("", "", "enabled inactive")

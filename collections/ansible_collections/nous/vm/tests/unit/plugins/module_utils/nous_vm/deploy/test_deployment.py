@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from typing import Any
@@ -33,9 +32,9 @@ def test_the_first_release(bare: Host) -> None:
     bare.proxy.stop()
     bare.systemd.active[NAMES.proxy] = False
     done = deploy(bare.service(), bare.build("good"), again=False)
-    assert (done["reason"], done["previous"], done["actions"]) == (None, None, ["enable", "switch", "proxy", "start"])
+    assert (done["reason"], done["previous"], done["actions"]) == (None, None, ["enable", "switch", "start"])
     assert_sound(bare, "good")
-    assert NAMES.server in bare.systemd.enabled
+    assert bare.systemd.wanted(NAMES.server)
     assert bare.service().releases.known_good() == ["good"]
 
 
@@ -107,61 +106,51 @@ def test_a_migration_that_prints_nothing_and_takes_too_long(host: Host) -> None:
     assert done["reason"] == "its migration (x) failed: it printed nothing"
 
 
-def test_bad_settings_are_put_back(host: Host) -> None:
-    """They are tried with the release that is current; those known to be good return, and the others are not tried again."""
+def test_bad_settings_are_rolled_back(host: Host) -> None:
+    """They are tried with the release that is current; the generation before returns, and they are not tried again."""
     host.files[1].write_text("never\n")
     done = deploy(host.service(), "good", again=False)
-    assert (done["reason"], done["rollback"], done["actions"]) == ("nous.service crashes", "good answers again", ["start"])
-    assert host.files[1].read_text() == "good\n"
+    assert (done["reason"], done["rollback"], done["actions"]) == ("nous.service crashes", "good answers again", ["switch", "start"])
     assert_sound(host, "good")
-    host.files[1].write_text("never\n")
     done = deploy(host.service(), "good", again=False)
     assert "it failed: with these settings, nous.service crashes; it is not deployed again until that is asked for (--again)" in done["reason"]
     assert done["rollback"] == "good is left as it is"
-    assert host.files[1].read_text() == "good\n"
-    host.files[1].write_text("never\n")
     host.systemd.order("stop", NAMES.server)
     assert deploy(host.service(), "good", again=False)["rollback"] == "good answers again"
+    assert restart(host.service())["reason"] is None, "it is the current generation that is restarted"
+    assert "with these settings" in deploy(host.service(), "good", again=False)["reason"], "that it answers with others does not help these"
+    host.files[1].write_text("good\n")
+    assert deploy(host.service(), "good", again=False)["changed"] is False
 
 
 def test_good_settings_are_kept(host: Host) -> None:
     host.files[1].write_text("better\n")
-    assert deploy(host.service(), "good", again=False)["actions"] == ["start"]
-    assert host.files[1].read_text() == "better\n"
+    assert deploy(host.service(), "good", again=False)["actions"] == ["switch", "start"]
     assert deploy(host.service(), "good", again=False)["actions"] == []
+    assert (host.folder / "current/nous.env").read_text() == "better\n"
 
 
-def test_the_files_of_the_proxy_are_put_back_and_it_is_restarted(host: Host) -> None:
+def test_the_proxy_is_rolled_back_too(host: Host) -> None:
+    """With the address that the server is asked at, and its socket."""
     host.files[3].write_text("another address\n")
-    host.files[2].unlink()
+    host.files[2].write_text(host.files[2].read_text() + "another socket\n")
     done = deploy(host.service(address="127.0.0.1:1"), host.build("other"), again=False)
     assert "does not answer" in done["reason"]
     assert done["rollback"] == "good answers again"
-    assert [path.read_text() for path in host.files[2:4]] == ["good\n", "good\n"]
-    assert ["systemctl", "restart", NAMES.proxy_socket] in host.systemd.calls
-    assert json.loads(host.path.read_bytes())["address"] == host.about["address"]
+    assert host.systemd.calls.count(["systemctl", "restart", NAMES.proxy_socket]) == 3, "at first, for the candidate, and back"
+    assert (host.folder / "current/proxy.d/50-nous.cfg").read_text() == "good\n"
+    assert host.service(address="127.0.0.1:1").server.address == host.about["address"]
     assert_sound(host, "good")
 
 
-def test_a_file_that_was_not_there_goes_again(host: Host) -> None:
-    host.files[1].unlink()
-    deploy(host.service(), "good", again=False)
-    host.files[1].write_text("never\n")
-    deploy(host.service(), "good", again=False)
-    assert not host.files[1].exists()
-
-
-def test_settings_that_change_meanwhile_are_not_known_to_be_good(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin = host.begin
-
-    def changed() -> None:
-        begin()
-        host.files[1].write_text("somebody else's\n")
-
-    monkeypatch.setattr(host, "begin", changed)
-    done = deploy(host.service(), host.build("other"), again=False)
-    assert done["reason"] == "its settings were changed while they were tried, as by another run"
-    assert host.service().releases.failed() == {}
+def test_what_is_written_meanwhile_is_not_deployed(host: Host) -> None:
+    """As by another run: the candidate has what was there before, and the next deployment finds what came."""
+    host.at_start = lambda: host.files[1].write_text("never\n")
+    assert deploy(host.service(), host.build("other"), again=False)["reason"] is None
+    assert_sound(host, "other")
+    host.at_start = lambda: None
+    assert deploy(host.service(), "other", again=False)["reason"] == "nous.service crashes"
+    assert_sound(host, "other")
 
 
 def test_no_room_for_a_backup(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,15 +180,9 @@ def test_a_server_that_does_not_stop(host: Host) -> None:
 
 
 def test_a_rollback_that_fails_too(host: Host) -> None:
-    service = host.service()
-    service.releases.mark_failed("good", "x", None, [])
-    host.build("error")
-    (host.root / "releases/good").rename(host.root / "releases/crash-good")
-    (host.root / "current").unlink()
-    (host.root / "current").symlink_to("releases/crash-good")
-    (host.root / "known-good.json").write_text(json.dumps({"history": ["crash-good"], "files": {}}))
-    done = deploy(host.service(), "error", again=False)
-    assert done["rollback"].startswith("crash-good does not answer either: ")
+    host.at_start = lambda: setattr(host.systemd, "pid", 0)
+    done = deploy(host.service(), host.build("error"), again=False)
+    assert done["rollback"] == "good does not answer either: nous.service does not run after 1 s"
 
 
 def test_a_rollback_that_cannot_be_done_is_left_to_recover(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +244,7 @@ def test_recover_ends_what_was_interrupted(host: Host, monkeypatch: pytest.Monke
     assert Deployment(host.service()).recover(at_start) == {"changed": False}
 
 
-def killed(_deployment: Deployment) -> None:
+def killed(*_arguments: object) -> None:
     raise Killed
 
 
@@ -269,7 +252,7 @@ def test_recover_is_itself_interrupted(host: Host, monkeypatch: pytest.MonkeyPat
     interrupt(host, monkeypatch, "candidate", host.build("writes"))
     host.note("written by a candidate")
     with monkeypatch.context() as patch:
-        patch.setattr(Deployment, "put_settings_back", killed)
+        patch.setattr(Deployment, "switch", killed)
         with pytest.raises(Killed):
             Deployment(host.service()).recover()
     assert Deployment(host.service()).recover()["rollback"] == "good answers again"
@@ -418,8 +401,8 @@ def test_a_backup_that_was_asked_for_outlives_those_made_by_the_way(host: Host) 
 
 
 @pytest.mark.parametrize("broken", ["no room", "read-only"])
-def test_settings_that_were_not_tried_do_not_stay(host: Host, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
-    """A deployment that comes to nothing before its candidate leaves the settings that are known to be good, for the next start too."""
+def test_settings_that_were_not_tried_are_not_used(host: Host, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    """A deployment that comes to nothing before its candidate leaves the current generation, for the next start too."""
     if broken == "no room":
         monkeypatch.setattr(backups, "SPARE", 1 << 60)
     else:
@@ -427,8 +410,11 @@ def test_settings_that_were_not_tried_do_not_stay(host: Host, monkeypatch: pytes
         (host.root / "backups").symlink_to("/proc/self")
     host.files[1].write_text("never\n")
     assert deploy(host.service(), host.build("other"), again=False)["reason"]
-    assert host.files[1].read_text() == "good\n"
-    assert host.systemd.active[NAMES.server]
+    host.systemd.order("stop", NAMES.server)
+    host.systemd.daemon_reload()
+    host.systemd.order("start", NAMES.server)
+    assert_sound(host, "good")
+    assert host.systemd.crashes == 0
 
 
 def test_what_a_copy_left_takes_no_room(host: Host) -> None:
