@@ -146,7 +146,7 @@ class Builder:
 def config(**source: Any) -> dict[str, Any]:
     defaults = {"description": "the source", "url": "", "ref": "", "archive": "", "sha256": "", "requirement": "", "constraints": ["dep<2"]}
     environment = {"UV_DEFAULT_INDEX": INDEX, "UV_HTTP_RETRIES": "0"}
-    tools = {"python": "/usr/bin/python3", "uv": "/opt/uv/bin/uv", "environment": environment, "hidden": [SECRET]}
+    tools = {"python": "/usr/bin/python3", "uv": "/opt/uv/bin/uv", "environment": environment, "hidden": [SECRET], "extra_requirements": ""}
     return {"release": RELEASE, "root": ROOT, "source": defaults | source} | tools
 
 

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ..kinds import (
     NAME,
@@ -31,6 +32,7 @@ from ..rules import LINE, Dict, Fault, Flag, List, Rule, Text, Wrong, shown
 from .python_runtime import environment, version_fault
 
 OLDEST_PYTHON = "3.12"
+MIGRATION = ["venv/bin/python", "scripts/migrate.py", "upgrade"]  # of nous; a release that does not bring it is not migrated
 YEAR = 31536000  # seconds
 PASSWORD = re.compile("https?://[^/ ]*@|://[^/@ ]*:[^/@ ]*@")
 ARCHIVE = "the path of a .tar.gz or .whl file on the controller"
@@ -64,11 +66,26 @@ SETTINGS: dict[str, Rule] = {
     "NOUS_OAUTH_ACCESS_TTL": seconds(60, YEAR, 3600),
     "NOUS_OAUTH_REFRESH_TTL": seconds(300, 10 * YEAR, 2592000),
     "NOUS_OAUTH_CODE_TTL": seconds(30, 3600, 60),
+    "NOUS_OAUTH_STATE_DIR": absolute_path("/var/lib/nous/auth"),
+    "NOUS_ANCHOR_PATH": absolute_path("/var/log/nous/audit-anchors.jsonl"),
 }
+PLACES = ("NOUS_OAUTH_STATE_DIR", "NOUS_ANCHOR_PATH")  # that the server writes to
 SECRETS: dict[str, Rule] = {
     "NOUS_DB_URL": _secret("the URL of a database, on one line", "sqlite:////var/lib/nous/state.db"),
     "NOUS_ANTHROPIC_API_KEY": _secret("a key of the Anthropic API, on one line", ""),
+    "NOUS_NATS_URL": _secret("the URL of a NATS server, on one line", "nats://nats.example.org"),
+    "OTEL_EXPORTER_OTLP_HEADERS": _secret("headers for an OTLP collector, on one line", ""),
 }
+# What the role sets, or what programs of root's would heed that run beside the server.
+RESERVED = (
+    *SETTINGS,
+    *SECRETS,
+    *("NOUS_HOME", "NOUS_TRANSPORT", "NOUS_HTTP_BIND", "NOUS_OAUTH_ENABLED", "NOUS_OAUTH_ISSUER", "NOUS_AUDIT_PATH", "ANTHROPIC_API_KEY"),
+    *("PATH", "HOME", "USER", "SHELL", "TMPDIR", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "MAINPID", "SERVICE_RESULT"),
+)
+LOADER = re.compile("(LD|PYTHON|GCONV|MALLOC|GLIBC)_?")
+WORD = Text(pattern="[A-Za-z0-9._/=:,@+-]+", allowed="a word of letters, digits and ._/=:,@+-")
+LOCKED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._, -]*\])? *== *[A-Za-z0-9.!+_-]+ *(;[^#]*?)?( --hash=sha256:[0-9a-f]{64})+ *(#.*)?")
 CREDENTIAL = Text(pattern="[A-Za-z0-9._-]+", allowed="a name of letters, digits, dots, underscores and hyphens")
 
 OPTIONS: dict[str, Rule] = {
@@ -82,6 +99,9 @@ OPTIONS: dict[str, Rule] = {
     "nous_service_requirement": text_line("nothing, or a requirement as in PEP 508", "nous==0.1.0", f"([A-Za-z0-9]{LINE})?"),
     "nous_service_constraints": List(
         element=text_line(pattern=f"[A-Za-z0-9]{LINE}"), allowed="a list of constraints as in PEP 508, each on one line", example='["mcp<2"]'
+    ),
+    "nous_service_extra_requirements": ControllerPath(
+        path=True, allowed="nothing, or the path of a requirements file on the controller, each line a version with its hashes", example="telemetry.txt"
     ),
     "nous_service_python": absolute_path("/usr/bin/python3", names=2),
     "nous_service_uv": absolute_path("/opt/uv/bin/uv", names=2),
@@ -99,8 +119,15 @@ OPTIONS: dict[str, Rule] = {
     "nous_service_socket_group": account_name("www-data", root=True),
     "nous_service_audit_path": absolute_path("/srv/nous/log/audit.jsonl", names=2),
     "nous_service_settings": Dict(options=SETTINGS, allowed="a mapping of the settings in the role's README", example="{NOUS_POLICY: guarded}"),
+    "nous_service_environment": Dict(
+        key=Text(pattern="[A-Z][A-Z0-9_]*", accept=lambda name: name not in RESERVED and not LOADER.match(name), allowed="the name of an environment variable"),
+        value=text_line(),
+        allowed="a mapping of environment variables beside nous_service_settings and nous_service_secrets, none that the role sets or a loader heeds, to text",
+        example="{OTEL_SERVICE_NAME: nous}",
+    ),
+    "nous_service_launcher": List(element=WORD, allowed="a list of a program of the release and its arguments", example="[venv/bin/opentelemetry-instrument]"),
     "nous_service_secrets": Dict(
-        options=SECRETS, secret=True, allowed=f"a mapping of {' and '.join(SECRETS)}", example="{NOUS_DB_URL: sqlite:////var/lib/nous/state.db}"
+        options=SECRETS, secret=True, allowed=f"a mapping of {', '.join(SECRETS)}", example="{NOUS_DB_URL: sqlite:////var/lib/nous/state.db}"
     ),
     "nous_service_credentials": Dict(
         key=CREDENTIAL,
@@ -115,7 +142,7 @@ OPTIONS: dict[str, Rule] = {
     "nous_service_drain_timeout": seconds(0, 300, 30),
     "nous_service_try_again": Flag(),
     "nous_service_migrate": List(
-        element=text_line(pattern=f"(?=.){LINE}"), allowed="a list of a command and its arguments", example="[venv/bin/python, -m, nous, migrate]"
+        element=text_line(pattern=f"(?=.){LINE}"), allowed="a list of a command and its arguments", example=f"[{', '.join(MIGRATION)}]"
     ),
     # Rolling back needs the release before the current one.
     "nous_service_keep_releases": integer(2, 1000, 3, "a number of releases"),
@@ -152,6 +179,45 @@ def source_is_there(values: Values) -> Iterator[Fault]:
         yield Fault("nous_service_archive", given, ARCHIVE, "dist/nous-0.1.0.tar.gz")
 
 
+def extra(values: Values) -> str:
+    """Return the extra requirements, without comments; empty if there are none."""
+    path = values["nous_service_extra_requirements"]
+    try:
+        lines = re.sub(r"\s*\\\n\s*", " ", Path(path).read_text(encoding="utf-8")).splitlines() if path else []
+    except (OSError, ValueError):
+        return ""
+    return "".join(f"{line.strip()}\n" for line in lines if line.strip() and not line.lstrip().startswith("#"))
+
+
+def extra_is_locked(values: Values) -> Iterator[Fault]:
+    """Yield the faults of extra requirements that are not there, or not locked."""
+    path, given = values["nous_service_extra_requirements"], extra(values).splitlines()
+    allowed = "the path of a file with lines such as NAME==VERSION --hash=sha256:..., as uv pip compile --generate-hashes writes it"
+    if path and not given:
+        yield Fault("nous_service_extra_requirements", f"is {shown(path)}, which is no such file, or empty", allowed, "telemetry.txt")
+    for line in given:
+        if not LOCKED.fullmatch(line):
+            yield Fault("nous_service_extra_requirements", f"is {shown(path)}, which has the line {shown(line)}", allowed, "telemetry.txt")
+            return
+
+
+def launcher_is_of_the_release(values: Values) -> Iterator[Fault]:
+    launcher = values["nous_service_launcher"]
+    if launcher and not re.fullmatch("venv/bin/[A-Za-z0-9][A-Za-z0-9._-]*", launcher[0]):
+        given = f"is {shown(launcher)}, and its program is none of the release's: the sandbox has no other"
+        yield Fault("nous_service_launcher", given, "a list that begins with venv/bin/ and a name", "[venv/bin/opentelemetry-instrument]")
+
+
+def places_can_be_written(values: Values) -> Iterator[Fault]:
+    """Yield the fault of a path that lies where the sandbox lets the server write nothing."""
+    places = [Path(values["nous_service_home"]), Path(values["nous_service_audit_path"]).parent]
+    for name in PLACES:
+        path = values["nous_service_settings"].get(name)
+        if path and not any(place in Path(path).parents for place in places):
+            given = f"sets {name} to {shown(path)}, where the server may not write"
+            yield Fault("nous_service_settings", given, f"a path below {' or '.join(map(str, places))}", f"{places[0]}/auth")
+
+
 def no_password_in_source(values: Values) -> Iterator[Fault]:
     variable = {"git": "nous_service_git_url", "index": "nous_service_requirement"}.get(values["nous_service_source"])
     if variable and PASSWORD.search(values[variable]):
@@ -174,7 +240,7 @@ def key_has_a_way_out(values: Values) -> Iterator[Fault]:
 
 
 def migration_can_be_undone(values: Values) -> Iterator[Fault]:
-    if values["nous_service_migrate"] and not database(values):
+    if values["nous_service_migrate"] not in ([], MIGRATION) and not database(values):
         given = f"is {shown(values['nous_service_migrate'])}, and the NOUS_DB_URL of nous_service_secrets is no SQLite file that could be copied before"
         yield Fault("nous_service_migrate", given, "an empty list, or a database in a file", "sqlite:////var/lib/nous/state.db")
 
@@ -193,12 +259,15 @@ def folders_are_apart(values: Values) -> Iterator[Fault]:
         yield Fault("nous_service_home", f"is {home}, and nous_service_root is {root}", "two folders, neither in the other", "/var/lib/nous and /opt/nous")
 
 
-def derive(values: Values) -> dict[str, str]:
-    """Return what follows of the values: the SHA-256 of the archive, and the file that the database is."""
+def derive(values: Values) -> dict[str, Any]:
+    """Return what follows of the values: the SHA-256 of the archive, the file that the database is, what else is installed, and the migration."""
     archive = values["nous_service_archive"] if values["nous_service_source"] == "archive" else ""
     return {
         "archive_sha256": hashlib.sha256(Path(archive).read_bytes()).hexdigest() if archive else "",
         "database": database(values),
+        "extra_requirements": (requirements := extra(values)),
+        "extra_sha256": hashlib.sha256(requirements.encode()).hexdigest() if requirements else "",
+        "migrate": values["nous_service_migrate"] if database(values) else [],
         "source": source(values),
     }
 
@@ -223,6 +292,8 @@ def questions(values: Values) -> Questions:
 def is_built(values: Values, host: Host) -> bool:
     """Tell whether the host has the release that would be deployed, by the name that it has in the role's variables."""
     server, python = host["server"], ".".join(host["pythons"][values["nous_service_python"]].split(".")[:2])
+    if sha256 := derive(values)["extra_sha256"]:
+        python += f"+{sha256[:8]}"
     kind, current = values["nous_service_source"], server["current"]
     if kind == "git" and server["source"] == source(values) and current in server["releases"] and current.endswith(f"-py{python}"):
         return True  # whichever commit it is
@@ -267,6 +338,9 @@ ROLE = Role(
     OPTIONS,
     together=(
         source_is_there,
+        extra_is_locked,
+        launcher_is_of_the_release,
+        places_can_be_written,
         no_password_in_source,
         follows_a_branch,
         key_has_a_way_out,

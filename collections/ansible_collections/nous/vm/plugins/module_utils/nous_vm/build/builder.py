@@ -14,10 +14,11 @@ import time
 from typing import Any
 
 from ..errors import NousVmError
+from ..foreign import printable
 from . import archive, git, lock
 from .configuration import Configuration
 from .release import VERSION, clear, complete, is_built, make_readable, remove
-from .tools import Tools
+from .tools import BuildError, Tools
 
 
 class Builder:
@@ -56,6 +57,8 @@ class Builder:
         self.folder.mkdir(exist_ok=True)
         commit = self.fetch()
         locked = self.install()
+        if self.configuration.extra_requirements:
+            self.add()
         if self.tree.exists():
             self.compile()
             shutil.rmtree(self.tree / ".git", ignore_errors=True)
@@ -96,6 +99,20 @@ class Builder:
         pip = ["pip", "install", "--python", str(self.venv / "bin/python"), "--compile-bytecode", "--constraint", str(constraints)]
         self.tools.run(self.configuration.uv, *pip, *what)
         return False
+
+    def add(self) -> None:
+        """Install the extra requirements; raise BuildError if they change what is there, or lack something."""
+        self.step = "Install the extra requirements, hashes checked"
+        python = ["--python", str(self.venv / "bin/python")]
+        extra = self.folder / "extra-requirements.txt"
+        extra.write_text(self.configuration.extra_requirements, encoding="utf-8")
+        before = self.tools.run(self.configuration.uv, "pip", "freeze", *python).splitlines()
+        pip = ["pip", "install", *python, "--no-deps", "--require-hashes", "--only-binary", ":all:", "--compile-bytecode", "--requirement", str(extra)]
+        self.tools.run(self.configuration.uv, *pip)
+        changed = set(before) - set(self.tools.run(self.configuration.uv, "pip", "freeze", *python).splitlines())
+        if changed:
+            raise BuildError(f"error: they replace {', '.join(map(printable, sorted(changed)))}, which the release needs as it is")
+        self.tools.run(self.configuration.uv, "pip", "check", *python)
 
     def compile(self) -> None:
         """Compile the source's own modules, because the server cannot write there."""

@@ -7,6 +7,7 @@ release             its name; no other can be built from this file
 root, python, uv    directory of the releases, interpreter to build for, installer
 hidden              files and folders that a build must not read
 environment         variables for git and uv
+extra_requirements  what else is installed: lines NAME==VERSION --hash=sha256:..., or nothing
 source              kind git (url, ref), archive (archive, sha256: a .tar.gz or .whl on this host, removed afterwards) or index (requirement); constraints;
                     description: what to call it
 """
@@ -49,6 +50,7 @@ class Configuration(NamedTuple):
     uv: str
     hidden: list[str]
     environment: dict[str, str]
+    extra_requirements: str
     source: dict[str, Any]
 
     @property
@@ -86,6 +88,7 @@ def load(path: str = str(PATH)) -> Configuration:
             uv=str(about["uv"]),
             hidden=[str(each) for each in about["hidden"]],
             environment={str(name): str(value) for name, value in about["environment"].items()},
+            extra_requirements=str(about["extra_requirements"]),
             source=_source(about["source"]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.migration import DEFAULT
 from ansible_collections.nous.vm.plugins.plugin_utils import validation
 from ansible_collections.nous.vm.plugins.plugin_utils.role import ROLES, Role, Values, load, merged, platform_fault
+from ansible_collections.nous.vm.plugins.plugin_utils.roles.nous_service import MIGRATION
 from ansible_collections.nous.vm.plugins.plugin_utils.rules import Dict, Fault, List, Rule, Text
 
 COLLECTION = Path(__file__).parents[4]
@@ -212,6 +214,36 @@ WRONG: dict[str, tuple[str, dict[str, Any], list[str]]] = {
             'nous_service_settings has the name "NOUS_HOME"',
         ],
     ),
+    "what the role sets": (
+        "nous_service",
+        {
+            "nous_service_environment": {
+                "NOUS_HOME": "/x",
+                "LD_PRELOAD": "/x",
+                "PYTHONPATH": "/x",
+                "NOUS_POLICY": "open",
+                "path": "/x",
+                "OTEL_SERVICE_NAME": "n",
+            }
+        },
+        [f'nous_service_environment has the name "{name}"' for name in ("NOUS_HOME", "LD_PRELOAD", "PYTHONPATH", "NOUS_POLICY", "path")],
+    ),
+    "paths that the server may not write": (
+        "nous_service",
+        {"nous_service_settings": {"NOUS_ANCHOR_PATH": "/srv/anchors.jsonl", "NOUS_OAUTH_STATE_DIR": "/var/lib/nous/auth"}},
+        ['nous_service_settings sets NOUS_ANCHOR_PATH to "/srv/anchors.jsonl", where the server may not write'],
+    ),
+    "a launcher of the host": (
+        "nous_service",
+        {"nous_service_launcher": ["/usr/bin/env", "x"]},
+        ['nous_service_launcher is ["/usr/bin/env", "x"], and its program is none of the release\'s'],
+    ),
+    "a launcher with a shell": ("nous_service", {"nous_service_launcher": ["venv/bin/x", "$(id)"]}, ['nous_service_launcher has "$(id)"']),
+    "extra requirements that are not there": (
+        "nous_service",
+        {"nous_service_extra_requirements": "/nonesuch/telemetry.txt"},
+        ['nous_service_extra_requirements is "/nonesuch/telemetry.txt", which is no such file, or empty'],
+    ),
     "nothing among secrets": (
         "nous_service",
         {"nous_service_secrets": {"NOUS_DB_URL": None}},
@@ -365,6 +397,35 @@ def test_a_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_the_file_that_the_database_is(url: str | None, file: str) -> None:
     values, _faults = read("nous_service", nous_service_secrets={"NOUS_DB_URL": url} if url else {})
     assert load("nous_service").derive(values)["database"] == file
+
+
+def test_a_database_elsewhere_is_not_migrated_by_default() -> None:
+    values, faults = read("nous_service", nous_service_secrets={"NOUS_DB_URL": "postgresql://db/nous"})
+    assert (faults, load("nous_service").derive(values)["migrate"]) == ([], [])
+    values, _faults = read("nous_service")
+    assert load("nous_service").derive(values)["migrate"] == DEFAULT == MIGRATION
+
+
+@pytest.mark.parametrize(
+    ("line", "good"),
+    [
+        (f"a==1 --hash=sha256:{'0' * 64}", True),
+        (f"a_b[c,d]==1.0+x ; python_version < '3.14' --hash=sha256:{'0' * 64} --hash=sha256:{'1' * 64}", True),
+        (f"a==1 \\\n    --hash=sha256:{'0' * 64}\n    # via b", True),
+        ("a==1", False),
+        (f"a>=1 --hash=sha256:{'0' * 64}", False),
+        (f"a==1 --hash=md5:{'0' * 32}", False),
+        ("--index-url https://example.org", False),
+        (f"-e . --hash=sha256:{'0' * 64}", False),
+        ("\xe9", False),
+    ],
+)
+def test_extra_requirements_are_locked(tmp_path: Path, line: str, good: bool) -> None:
+    path = tmp_path / "telemetry.txt"
+    path.write_text(f"# of uv\n{line}\n", encoding="latin-1")
+    values, faults = read("nous_service", nous_service_extra_requirements=str(path))
+    assert (faults == []) == good, faults
+    assert not good or len(load("nous_service").derive(values)["extra_sha256"]) == 64
 
 
 def test_networks_that_no_call_comes_from() -> None:

@@ -61,7 +61,8 @@ def programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Programs:
 
 def about(root: Path, **source: Any) -> dict[str, Any]:
     given = {"kind": "index", "requirement": "nous", "constraints": ["mcp<2"], "description": "the source"} | source
-    return {"release": NAME, "root": str(root), "python": "/usr/bin/python3", "uv": "/uv", "hidden": ["/etc/nous"], "environment": {}, "source": given}
+    tools = {"python": "/usr/bin/python3", "uv": "/uv", "environment": {}}
+    return {"release": NAME, "root": str(root), "hidden": ["/etc/nous"], "extra_requirements": given.pop("extra", ""), "source": given, **tools}
 
 
 def configured(root: Path, **source: Any) -> Configuration:
@@ -106,6 +107,27 @@ def test_an_archive_without_a_lock_or_src(tmp_path: Path, programs: Programs) ->
     assert (folder / "constraints.txt").read_text() == "mcp<2\n"
     assert [call[1:3] for call in programs.calls if call[0] == "/uv"] == [["venv", "--python"], ["pip", "install"]]
     assert programs.calls[-2][-2:] == ["-q", f"{folder}/source"]
+
+
+def test_extra_requirements(tmp_path: Path, programs: Programs) -> None:
+    """They come on top of what the release needs, which they leave as it is."""
+    assert run(tmp_path, programs, extra="a==1 --hash=sha256:00\n")["changed"]
+    folder = tmp_path / "releases" / NAME
+    assert (folder / "extra-requirements.txt").read_text() == "a==1 --hash=sha256:00\n"
+    calls = [call[1:] for call in programs.calls if call[0] == "/uv"][-4:]
+    assert [call[1] for call in calls] == ["freeze", "install", "freeze", "check"]
+    assert {"--no-deps", "--require-hashes", "--only-binary"} <= {*calls[1]}
+    frozen = iter([b"mcp==1.28.1\n", b"mcp==2.0\n"])
+
+    def replaced(argv: list[str], **options: Any) -> Completed:
+        return Completed(0, next(frozen), b"") if "freeze" in argv else programs.run(argv, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tools, "run", replaced)
+        release.remove(folder)
+        done = run(tmp_path, programs, extra="mcp==2.0 --hash=sha256:00\n")
+    assert done["step"] == "Install the extra requirements, hashes checked"
+    assert "they replace mcp==1.28.1, which the release needs as it is" in done["reason"]
 
 
 @pytest.mark.parametrize("kind", ["wheel", "index"])
