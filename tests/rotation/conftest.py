@@ -75,12 +75,12 @@ class Host:
             self.started = True
         self.sh(f"until systemctl is-system-running --wait 2>&1 | grep -Eqx 'running|degraded'; do sleep 0.1; done; mkdir -p /run/{NAME}")
 
-    def mount(self, megabytes: int, options: str = "loop") -> None:
-        """Put the log's directory on an ext4 file system of its own, with a journal."""
+    def mount(self, megabytes: int, options: str = "loop", directory: str = DIRECTORY) -> None:
+        """Put a log's directory on an ext4 file system of its own, with a journal."""
         self.sh(
             "[ -e /dev/loop-control ] || mknod /dev/loop-control c 10 237; for n in $(seq 0 31); do [ -e /dev/loop$n ] || mknod /dev/loop$n b 7 $n; done"
             f"; rm -f /var/tmp/disk; truncate --size={megabytes}M /var/tmp/disk; mkfs.ext4 -q -F /var/tmp/disk"
-            f"; mkdir -p {DIRECTORY}; mount -o {options} /var/tmp/disk {DIRECTORY}; rmdir {DIRECTORY}/lost+found"
+            f"; mkdir -p {directory}; mount -o {options} /var/tmp/disk {directory}; rmdir {directory}/lost+found"
         )
 
     def crash(self) -> None:
@@ -202,6 +202,7 @@ def play(host: Host, executions: Path | None = None, **variables: object) -> sub
         "audit_logrotate_units": [WRITER, OTHER, f"{NAME}-absent.service"],
         "audit_logrotate_group": NAME,
         "audit_logrotate_keep": KEEP,
+        "audit_logrotate_guard": "off",
     }
     return apply(host, ["audit_logrotate"], executions, **(how | variables))
 
@@ -249,6 +250,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     subprocess.run([sys.executable, REPOSITORY / "tests/standin/pack.py", archive], check=True)
     variables = {
         "audit_logrotate_keep": KEEP,
+        "audit_logrotate_reserve": 4,
         "nous_service_issuer": "https://nous.example.org",
         "nous_service_python": "/usr/bin/python3",
         "nous_service_source": "archive",
@@ -257,6 +259,9 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     }
     try:
         host.start()
+        # A disk of its own, small enough to be filled.
+        if "/var/log/nous" not in host.out("cat", "/proc/mounts"):
+            host.mount(megabytes=64, directory="/var/log/nous")
         done = apply(host, ["python_runtime", "audit_logrotate", "nous_service"], None, **variables)
         assert done.returncode == 0, done.stdout + done.stderr
         for tool in (HERE / "drive.py", HERE / "load.py", REPOSITORY / "tests/clients/mcp_client.py", REPOSITORY / "tests/standin/chain.py"):

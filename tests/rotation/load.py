@@ -1,10 +1,11 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Call a tool again and again through sessions of the public MCP SDK, until SIGTERM: load.py URL SOCKET SESSIONS FILE.
+"""Call a tool again and again through sessions of the public MCP SDK, until SIGTERM: load.py URL SOCKET SESSIONS FILE TOOL SIZE.
 
 The server is asked through its unix socket, without what would stand in front of that. A session that ends, because the server is started anew
-say, is followed by another. FILE gets the entry_hash of every record that the server reported as written, one a line.
+say, is followed by another. FILE gets the entry_hash of every record that the server reported as written, one a line; of another tool than note,
+its answer. SIZE: of a note, in characters.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Behind(httpx.AsyncHTTPTransport):
         return await super().handle_async_request(httpx.Request(request.method, url, headers=request.headers, stream=request.stream))
 
 
-async def calls(url: str, uds: str, stop: asyncio.Event, out: TextIO) -> None:
+async def calls(url: str, uds: str, tool: str, size: int, stop: asyncio.Event, out: TextIO) -> None:
     """Go through OAuth once and call until told to stop; raises when the server does not answer."""
     location: dict[str, list[str]] = {}
 
@@ -52,13 +53,13 @@ async def calls(url: str, uds: str, stop: asyncio.Event, out: TextIO) -> None:
     async with client(oauth) as http, streamable_http_client(url, http_client=http) as (read, write, _), ClientSession(read, write) as session:
         await session.initialize()
         while not stop.is_set():
-            result = await session.call_tool("note", {"text": "x" * 200})
+            result = await session.call_tool(tool, {"text": "x" * size} if tool == "note" else {})
             if result.isError or not result.structuredContent:
                 raise RuntimeError(str(result.content))
-            out.write(result.structuredContent["entry_hash"] + "\n")
+            out.write(result.structuredContent["entry_hash" if tool == "note" else "result"] + "\n")
 
 
-async def main(url: str, uds: str, sessions: int, out: TextIO) -> None:
+async def main(url: str, uds: str, sessions: int, tool: str, size: int, out: TextIO) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     ended = 0
@@ -67,7 +68,7 @@ async def main(url: str, uds: str, sessions: int, out: TextIO) -> None:
         nonlocal ended
         while not stop.is_set():
             try:
-                await calls(url, uds, stop, out)
+                await calls(url, uds, tool, size, stop, out)
             except Exception:  # noqa: BLE001 - the server is away, in whatever way
                 ended += 1
                 await asyncio.sleep(0.1)
@@ -78,4 +79,4 @@ async def main(url: str, uds: str, sessions: int, out: TextIO) -> None:
 
 logging.getLogger("mcp").addHandler(logging.NullHandler())
 with open(sys.argv[4], "a", encoding="utf-8", buffering=1) as file:
-    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), file))
+    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[5], int(sys.argv[6]), file))

@@ -7,9 +7,10 @@ from typing import Any
 
 Host = Any
 NONE: list[str] = []
-LOG = "/var/log/nous/audit.jsonl"
+LOG, ANCHORS = "/var/log/nous/audit.jsonl", "/var/log/nous/audit-anchors.jsonl"
+PYTHON, TOOLS = "/opt/nous/current/venv/bin/python", "/usr/local/lib/rotation-test"
 REPORTED = "/run/rotation-test/reported"
-LOAD = "rotation-load.service"
+LOAD = "rotation-load"
 # chain.walk follows every link, oldest record first, and raises where one does not lead on: lost, torn, doubled or changed.
 LOOK = """
 import json, pathlib, sys
@@ -19,23 +20,59 @@ files = chain.files(log)
 there = {record["entry_hash"] for record in chain.walk(files)}
 print(json.dumps({"segments": len(files) - 1, "records": len(there), "reported": len(reported), "missing": [one for one in reported if one not in there]}))
 """
+# A new day twice a second.
+DAYS = (
+    'day=0; while :; do day=$((day + 1)); date --date="2027-01-01 + $day days" +%F > /var/lib/nous/day.new'
+    "; mv /var/lib/nous/day.new /var/lib/nous/day; sleep 0.5; done"
+)
 NOUS = {"name": "nous", "writer": "nous.service"}
 
 
+def load(server: Host, sessions: int = 4, tool: str = "note", size: int = 200) -> None:
+    """Have clients call the server, and note each answer. size: of a note, in characters."""
+    how = f"{PYTHON} {TOOLS}/load.py https://nous.example.org /run/nous-proxy/mcp.sock {sessions} {REPORTED}-{tool} {tool} {size}"
+    server.sh(f"rm -f {REPORTED}-{tool}; systemd-run --quiet --collect --unit={LOAD}-{tool} {how}")
+
+
 def test_the_server_under_load(server: Host, full: bool) -> None:
-    """Rotated while clients call it; in between it is restarted, killed, and flushed."""
-    python, tools = "/opt/nous/current/venv/bin/python", "/usr/local/lib/rotation-test"
-    server.sh(f"systemd-run --quiet --unit={LOAD} {python} {tools}/load.py https://nous.example.org /run/nous-proxy/mcp.sock 4 {REPORTED}")
-    rounds, each = (25, 4) if full else (3, 1)
+    """Rotated while clients call it; in between it is restarted, killed, and flushed.
+
+    At any moment a day may begin, at whose first call the server walks through its archives and pins what it finds; and another client asks its verifier all
+    the time. To neither of them a rotation is tampering; and the guard sees nothing to reject.
+    """
+    server.sh(f"systemctl stop nous.service; chattr -a {ANCHORS}; : > {ANCHORS}; chattr +a {ANCHORS}; systemctl start nous.service")
+    server.sh(f"systemd-run --quiet --collect --unit=rotation-days sh -c '{DAYS}'")
+    server.sh("cp /var/log/nous-vm/trail.jsonl /run/rotation-test/trail")
+    load(server)
+    load(server, 1, "audit_anchor_verify")
+    rounds, each = (15, 8) if full else (3, 1)
     for number in range(rounds):
-        # A hundred more records each time, by clients that are still being answered.
-        server.sh(f"touch {REPORTED}; had=$(wc -l < {REPORTED}); until [ $(wc -l < {REPORTED}) -gt $((had + 100)) ]; do sleep 0.1; done")
+        # More records each time, by clients that are still being answered.
+        answered(server, 60)
         assert server.drive(rotations=each, pause=0.2, **NOUS)["wrong"] == NONE
         how = ("restart nous.service", "kill --signal=SIGKILL nous.service", "start --no-block nous-state-flush.service")[number % 3]
         server.sh(f"systemctl {how}")
         server.sh("until systemctl is-active --quiet nous.service; do sleep 0.05; done")
-    server.sh(f"systemctl stop {LOAD} nous.service")
-    found = json.loads(server.out("env", f"PYTHONPATH={tools}", "python3", "-c", LOOK, LOG, REPORTED))
+    server.sh(f"systemctl stop {LOAD}-note {LOAD}-audit_anchor_verify rotation-days nous.service; rm /var/lib/nous/day")
+    found = look(server)
     assert found["missing"] == [], found
-    assert found["reported"] > 100 * rounds
-    assert found["segments"] == rounds * each
+    assert found["reported"] > 60 * rounds
+    assert found["segments"] >= rounds * each
+    verdicts = server.sh(f"cat {REPORTED}-audit_anchor_verify").splitlines()
+    assert len(verdicts) > 5 * rounds
+    assert [one for one in verdicts if not json.loads(one)["ok"]] == []
+    anchors = [json.loads(line) for line in server.sh(f"cat {ANCHORS}").splitlines()]
+    assert len(anchors) > rounds
+    assert [one for one in anchors if not one["chain_ok"]] == []
+    assert "audit guard" not in server.sh("tail -c +$(($(stat -c %s /run/rotation-test/trail) + 1)) /var/log/nous-vm/trail.jsonl")
+    server.run("systemctl", "start", "nous.service")
+
+
+def answered(server: Host, more: int) -> None:
+    """Wait for so many more answers."""
+    server.sh(f"touch {REPORTED}-note; had=$(wc -l < {REPORTED}-note); until [ $(wc -l < {REPORTED}-note) -gt $((had + {more})) ]; do sleep 0.1; done")
+
+
+def look(server: Host) -> Any:
+    """Walk the chain, and look for every record that was reported."""
+    return json.loads(server.out("env", f"PYTHONPATH={TOOLS}", "python3", "-c", LOOK, LOG, f"{REPORTED}-note"))

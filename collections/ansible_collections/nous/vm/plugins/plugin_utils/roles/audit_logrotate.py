@@ -18,13 +18,12 @@ FILE = replace(file_name("audit.jsonl"), accept=lambda text: not re.fullmatch(".
 FILES = "file names without a path or a final number"
 TRAILS = "/var/log/nous-vm"  # where the trail of events is too
 DIRECTORY_MODE = "0750"  # as nous.vm.append_only has it
-NAME_OF_ROTATION = "lower-case letters, digits and hyphens after a letter, without -recover, -room or -watch at the end"
+HELPERS = ("-recover", "-guard", "-watch", "-mend")
+NAME_OF_ROTATION = "lower-case letters, digits and hyphens after a letter, without -recover, -guard, -watch or -mend at the end"
 
 OPTIONS: dict[str, Rule] = {
     "audit_logrotate_state": choice("present", "absent"),
-    "audit_logrotate_name": Text(
-        pattern="[a-z][a-z0-9-]{0,63}", accept=lambda text: not text.endswith(("-recover", "-room", "-watch")), allowed=NAME_OF_ROTATION, example="nous"
-    ),
+    "audit_logrotate_name": Text(pattern="[a-z][a-z0-9-]{0,63}", accept=lambda text: not text.endswith(HELPERS), allowed=NAME_OF_ROTATION, example="nous"),
     "audit_logrotate_directory": absolute_path("/var/log/nous"),
     "audit_logrotate_files": List(element=FILE, least=1, unique=True, allowed=f"a list of at least one of {FILES}, none twice", example="[audit.jsonl]"),
     "audit_logrotate_anchors": List(element=FILE, unique=True, allowed=f"a list of {FILES}, none twice", example="[audit-anchors.jsonl]"),
@@ -39,6 +38,8 @@ OPTIONS: dict[str, Rule] = {
     "audit_logrotate_compress": Flag(),
     "audit_logrotate_checkpoint_key": optional(absolute_path("/var/lib/nous-vm-checkpoint/nous/keys/1.pem", names=2)),
     "audit_logrotate_checkpoint_jwks": optional(absolute_path("/var/lib/nous-vm-checkpoint/nous/jwks.json", names=2)),
+    "audit_logrotate_guard": choice("enforce", "warn", "off"),
+    "audit_logrotate_reserve": integer(1, 65536, 64, "a number of MiB"),
 }
 
 
@@ -79,7 +80,10 @@ def questions(values: Values) -> Questions:
         "elapses": [values["audit_logrotate_schedule"]],
         "groups": [values["audit_logrotate_group"]],
         "accounts": [values["audit_logrotate_owner"]],
-        "units": [f"audit-logrotate-{name}.timer", f"audit-logrotate-{name}-recover.service", f"audit-checkpoint-{name}.timer"],
+        "units": [
+            *(f"audit-logrotate-{name}{each}" for each in (".timer", "-recover.service", "-guard.service", "-watch.service")),
+            f"audit-checkpoint-{name}.timer",
+        ],
         "flags": paths(values) + checkpoints(values),
         "paths": [values["audit_logrotate_directory"], *paths(values), *checkpoints(values)],
         "matches": [path for path in (values["audit_logrotate_checkpoint_key"], values["audit_logrotate_checkpoint_jwks"]) if path],

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import inodes
+from .. import inodes, pause
+from ..atomic import read_json
 from ..cgroups import frozen, of_units, running
 from ..health import Row, permissions, sandbox
 from ..processes import writers
@@ -17,6 +19,7 @@ from . import checkpoint_rows
 from .access import inside
 from .archives import archives, mutable
 from .configuration import Configuration, everything
+from .guard import state_file
 from .log import logs_of
 
 SCORE = 1.6  # the most that systemd-analyze security may give a unit of the rotation
@@ -27,7 +30,8 @@ def check() -> Iterator[Row]:
     for config in everything():
         for row in (*_rows(config), *checkpoint_rows.rows(config)):
             yield row._replace(name=f"{row.name} ({config.name})")
-        for suffix in ("", "-recover"):
+        guarded = () if config.guard == "off" else ("-guard", "-watch", "-mend")
+        for suffix in ("", "-recover", *guarded):
             yield sandbox(f"audit-logrotate-{config.name}{suffix}.service", SCORE)
 
 
@@ -37,6 +41,8 @@ def _rows(config: Configuration) -> Iterator[Row]:
     yield _writer_row(config)
     yield from _unit_rows(f"audit-logrotate-{config.name}")
     yield from _archive_rows(config)
+    if config.guard != "off":
+        yield from _guard_rows(config)
 
 
 def _log_rows(config: Configuration, log: Path) -> Iterator[Row]:
@@ -79,6 +85,20 @@ def _unit_rows(unit: str) -> Iterator[Row]:
     when = last.get("ExecMainExitTimestamp") or timer.get("LastTriggerUSec") or "not yet"
     why = "" if last.get("Result") == "success" else f"; the reason is in journalctl --unit={unit}"
     yield Row("last rotation", "fail" if why else "ok", f"{last.get('Result')}, {when}{why}")
+
+
+def _guard_rows(config: Configuration) -> Iterator[Row]:
+    """Yield the rows on the guard: that it runs, what it sees, and whether answers may go out that are not recorded."""
+    units = [f"audit-logrotate-{config.name}{suffix}.service" for suffix in ("-guard", "-watch")]
+    idle = [unit for unit in units if show(unit, "ActiveState").get("ActiveState") != "active"]
+    yield Row("guard", "fail" if idle else "ok", f"{', '.join(idle)} does not run" if idle else f"it runs, {config.guard}")
+    found = read_json(state_file(config.name))
+    faults = "; ".join(map(str, found.get("faults", {}).values()))
+    bad = "fail" if config.guard == "enforce" else "warn"
+    faults += "; traffic is rejected" if found.get("rejects") else ""
+    yield Row("answers are recorded", bad if faults else "ok", faults or "as far as the guard sees")
+    if leave := pause.unaudited():
+        yield Row("no answer without a record", "fail", f"an operator allows it until {time.strftime('%H:%M:%S UTC', time.gmtime(leave[1]))}: {leave[0]}")
 
 
 def _archive_rows(config: Configuration) -> Iterator[Row]:

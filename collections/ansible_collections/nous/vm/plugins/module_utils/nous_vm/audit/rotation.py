@@ -30,7 +30,12 @@ from .walks import Walks, watched
 
 TRIES = 3  # rotations that are given up in a row until that is a failure
 AGAIN = 2.0  # seconds between them
-WALK = 60.0  # seconds for the server to have no walk through its archives under way
+WALK = 60.0  # seconds in which the server has to be found without a walk through its archives under way
+QUIET = 10.0  # seconds that one of them is waited for
+
+
+class Walking(NousVmError):
+    """The server is reading its archives."""
 
 
 def interrupted(config: Configuration) -> bool:
@@ -123,17 +128,22 @@ class Rotation:
     def _rotate(self, copies: list[Copy]) -> None:
         """Freeze, copy the tail, cut, rename and thaw."""
 
-        def bulk() -> None:
+        def ready() -> None:
             for copy in copies:
                 copy.bulk()
+            walks.wait(QUIET)
 
-        bulk()
+        deadline = time.monotonic() + WALK
         with watched(self.config.directory, self.config.files) as walks:
-            if not walks.wait(WALK):
-                raise GaveUp(f"the server has read its archives without a break for {WALK:g} s")
-            with held_frozen(self.config, self.steps, bulk) as pause:
-                milliseconds = self._frozen(copies, walks, pause)
-                thawed = pause.thawed()
+            while True:
+                try:
+                    with held_frozen(self.config, self.steps, ready) as pause:
+                        milliseconds = self._frozen(copies, walks, pause)
+                        thawed = pause.thawed()
+                    break
+                except Walking as error:
+                    if time.monotonic() > deadline:
+                        raise GaveUp(f"{error}, whenever its units were frozen within {WALK:g} s") from error
         for copy, took in zip(copies, milliseconds, strict=True):
             self._settle(copy.log, copy.copied, "rotated", pause.milliseconds, took)
             learn(copy.log, copy.copied, took)
@@ -145,7 +155,7 @@ class Rotation:
         """Do all that has to be done while the units are frozen; return the milliseconds of each cut."""
         cgroups = pause.still()
         if walks.under_way() or walks.holders(cgroups.values()):
-            raise GaveUp("the server is reading its archives")
+            raise Walking("the server is reading its archives")
         for copy in copies:
             reject_others(copy.log, cgroups)
         tails = [copy.tail() for copy in copies]

@@ -16,6 +16,7 @@ NEXT_STEPS = {
     "last rotation": "sudo journalctl --unit='audit-logrotate-*.service'",
     "rotation complete": "sudo nous-vm audit recover",
     "archives": "sudo nous-vm audit recover",
+    "answers are recorded": "sudo nous-vm audit mend",
 }
 
 

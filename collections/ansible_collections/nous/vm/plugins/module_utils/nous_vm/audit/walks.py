@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,11 +25,12 @@ POLL = 0.01
 
 
 class Walks:
-    """The walks through one folder. logs: the names of the logs in it; what else is in it are their archives."""
+    """The walks through one folder. logs: the names of the logs in it."""
 
     def __init__(self, folder: Path, logs: Iterable[str]) -> None:
         self.folder = folder
         self.logs = set(logs)
+        self.archive = re.compile(rf"({'|'.join(map(re.escape, sorted(self.logs)))})\.[0-9]+(\.gz)?")
         self.descriptor = watch(folder)
         self.last = 0.0  # when something was opened or closed that is not the end of a walk
 
@@ -37,7 +39,7 @@ class Walks:
         for mask, name in seen(self.descriptor):
             if name in self.logs:
                 self.last = 0.0 if mask & CLOSED_UNWRITTEN else self.last
-            else:
+            elif not name or self.archive.fullmatch(name):  # the folder, or an archive
                 self.last = time.monotonic()
         return time.monotonic() - self.last < QUIET
 
@@ -49,7 +51,7 @@ class Walks:
                 for number in os.listdir(f"/proc/{pid}/fd"):
                     with contextlib.suppress(OSError):
                         path = Path(os.readlink(f"/proc/{pid}/fd/{number}"))
-                        if path.parent == self.folder and path.name not in self.logs:
+                        if path.parent == self.folder and self.archive.fullmatch(path.name):
                             found.add(path.name)
         return sorted(found)
 

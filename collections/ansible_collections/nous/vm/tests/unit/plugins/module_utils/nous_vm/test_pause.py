@@ -19,6 +19,7 @@ from ansible_collections.nous.vm.plugins.module_utils.nous_vm.names import RUNTI
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(pause, "RUNTIME", tmp_path / "run")
     monkeypatch.setattr(pause, "FOLDER", tmp_path / "run/pause")
+    monkeypatch.setattr(pause, "UNAUDITED", tmp_path / "run/unaudited.json")
     return tmp_path / "run/pause"
 
 
@@ -95,3 +96,14 @@ def test_a_folder_that_is_a_link_is_rejected(folder: Path, tmp_path: Path) -> No
     with pytest.raises(NousVmError):
         pause.add("alice", "x")
     assert os.listdir(tmp_path / "elsewhere") == []
+
+
+def test_answers_that_are_not_recorded_are_allowed_for_a_time() -> None:
+    assert pause.unaudited() is None
+    pause.allow_unaudited("an answer is worth more", 60)
+    found = pause.unaudited()
+    assert found
+    assert found[0] == "an answer is worth more"
+    assert pause.unaudited(found[1] + 1) is None
+    pause.UNAUDITED.write_text("{}")
+    assert pause.unaudited() is None

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from pathlib import Path
 
 import pytest
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm import inodes
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import check, configuration
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm import inodes, pause
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import check, configuration, guard
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.cgroups import Running
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.health import Row
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.processes import Process, cgroup_of
@@ -80,6 +82,38 @@ def test_a_rotation_that_runs_says_nothing_of_the_archives(units: dict[str, Runn
     found = rows()
     assert found["archives (x)"] == ("unknown", "a rotation is running")
     assert "rotation complete (x)" not in found
+
+
+class TestGuard:
+    @pytest.fixture
+    def runtime(self, place: Place, units: object, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+        folder = tmp_path_factory.mktemp("run")
+        monkeypatch.setattr(guard, "RUNTIME", folder)
+        monkeypatch.setattr(pause, "UNAUDITED", folder / "unaudited.json")
+        monkeypatch.setattr(check, "show", lambda unit, *_names: TIMER if unit.endswith((".timer", "-guard.service", "-watch.service")) else SERVICE)
+        place.configure(guard="enforce")
+        return folder
+
+    def test_all_is_well(self, runtime: Path) -> None:
+        found = rows()
+        assert found["guard (x)"] == ("ok", "it runs, enforce")
+        assert found["answers are recorded (x)"] == ("ok", "as far as the guard sees")
+        assert len([name for name in found if name.startswith("sandbox")]) == 5
+
+    def test_what_it_sees(self, place: Place, runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (runtime / "audit-x.json").write_text(json.dumps({"faults": {"room": "no room", "flag": "no flag"}, "rejects": True}))
+        assert rows()["answers are recorded (x)"] == ("fail", "no room; no flag; traffic is rejected")
+        place.configure(guard="warn")
+        (runtime / "audit-x.json").write_text(json.dumps({"faults": {"room": "no room"}, "rejects": False}))
+        assert rows()["answers are recorded (x)"] == ("warn", "no room")
+        monkeypatch.setattr(check, "show", lambda *_names: SERVICE)
+        assert rows()["guard (x)"] == ("fail", "audit-logrotate-x-guard.service, audit-logrotate-x-watch.service does not run")
+
+    def test_an_operator_broke_the_glass(self, runtime: Path) -> None:
+        (runtime / "unaudited.json").write_text(json.dumps({"why": "it is urgent (alice)", "until": 4e9}))
+        status, detail = rows()["no answer without a record (x)"]
+        assert status == "fail"
+        assert detail.endswith(" UTC: it is urgent (alice)")
 
 
 class TestService:

@@ -236,6 +236,21 @@ def test_pause_and_resume(shell: Shell, host: Host) -> None:
     assert shell("traffic").out == "traffic flows\n"
 
 
+def test_answers_without_a_record_are_let_out_for_a_reason_and_a_time(shell: Shell, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pause, "UNAUDITED", tmp_path / "unaudited.json")
+    pause.add(resume_command.GUARD, "answers would not be recorded", reject=True)
+    assert shell("traffic").out.startswith("traffic is rejected by audit-guard")
+    for words in (["--unaudited"], ["--unaudited", "--for", "10m"], ["--reason", "x"], ["--for", "10m"]):
+        done = shell("resume", *words)
+        assert (done.code, "belong together" in done.err) == (2, True)
+    done = shell("resume", "--unaudited", "--for", "10m", "--reason", "an answer is worth more")
+    assert (done.code, done.out) == (0, "traffic flows\n")
+    found = pause.unaudited()
+    assert found
+    assert found[0].startswith("an answer is worth more (")
+    assert host.events == [("resumed unaudited", "done")]
+
+
 def test_a_pause_with_an_end(shell: Shell, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[list[str]] = []
     monkeypatch.setattr(pause_command, "run_program", lambda argv, **_options: calls.append(argv))

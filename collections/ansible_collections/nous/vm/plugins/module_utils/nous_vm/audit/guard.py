@@ -1,0 +1,212 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The guard: no answer that was not recorded. It keeps room for the log, hears what the watcher sees, and rejects traffic while either is not as it has to be.
+
+What may have cost a record is over only when the server was started anew, because it keeps the head of its chain in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import socket
+import time
+from pathlib import Path
+
+from .. import events, locks, pause
+from ..atomic import write_json
+from ..errors import ForeignError, NousVmError
+from ..foreign import parse_json, printable
+from ..names import RUNTIME, names
+from ..systemd import systemctl
+from .archives import archives
+from .configuration import Configuration
+from .links import own_hash
+from .log import Log, logs_of
+from .mend import mended_file
+from .records import last_record
+from .room import fault, renew
+from .speed import largest
+
+OWNER = "audit-guard"
+POLL = 0.05  # seconds between two looks at what the watcher tells
+ROOM = 0.25  # seconds between two looks at the room
+SILENT = 5.0  # seconds after which a watcher that tells nothing is none
+PASSING = 0.5  # seconds for which a rotation, or its end, may be the reason of what is seen
+BETWEEN = 30.0  # seconds between two attempts to mend, or to rotate a log that is too large
+ATTEMPTS = 3  # of mending, in a row
+MESSAGE = 4096  # bytes of what the watcher tells
+LOSING = {"links", "torn", "read-only", "error", "lost"}  # kinds of faults that may have cost a record
+MENDED = {"links", "torn", "lost"}  # and those that mending ends
+
+
+def state_file(name: str) -> Path:
+    """Return where a guard writes what it sees, for the health check."""
+    return RUNTIME / f"audit-{name}.json"
+
+
+class Guard:
+    """The guard of one rotation's logs."""
+
+    def __init__(self, config: Configuration) -> None:
+        self.config = config
+        self.logs = logs_of(config)
+        self.watcher: socket.socket | None = None
+        self.heard = time.monotonic()
+        self.told: dict[str, str] = {}
+        self.passing = 0.0  # since when something is seen that a rotation may be the reason of
+        self.room: dict[str, str] = {}
+        self.looked = 0.0
+        self.lost = 0.0  # when something was seen that may have cost a record
+        self.attempts: list[float] = []
+        self.large = -BETWEEN
+        self.last: dict[str, str] | None = None
+
+    def turn(self) -> None:
+        """Look once, and act."""
+        self._hear()
+        now = time.monotonic()
+        if now - self.looked >= ROOM:
+            self.looked = now
+            texts = [text for log in self.logs if (text := fault(log, renew(log)))]
+            self.room = {"room": "; ".join(texts)} if texts else {}
+            self._rotate_large(now)
+        faults = self._faults(now)
+        if set(faults) & LOSING:
+            self.lost = self.lost or time.time()
+        elif self.lost and mended(self.config.name) > self.lost:
+            self.lost = 0.0
+        if self.lost:
+            faults.setdefault("lost", "a record may be lost: the server is to be started anew")
+        self._act(faults)
+        if self.lost and set(faults) <= MENDED and self.config.guard == "enforce":
+            self._mend(now)
+
+    def _hear(self) -> None:
+        """Take what the watcher tells, without waiting for it longer than until the next look."""
+        self.watcher = self.watcher or connected(watcher_socket(self.config.name))
+        if not self.watcher:
+            time.sleep(POLL)
+        elif select.select([self.watcher], [], [], POLL)[0]:
+            message = b""
+            with contextlib.suppress(OSError):
+                message = self.watcher.recv(MESSAGE)
+            if not message:
+                self.watcher.close()
+                self.watcher = None
+                return
+            self.heard = time.monotonic()
+            with contextlib.suppress(ForeignError):
+                self.told = {str(kind): printable(str(text)) for kind, text in parse_json(message, "the watcher").items()}
+
+    def _faults(self, now: float) -> dict[str, str]:
+        """Return all that is wrong, but for what a rotation does to the log."""
+        faults = self.told | self.room
+        if now - self.heard > SILENT:
+            faults["silent"] = "nobody watches the log"
+        if not {"flag", "cut"} & set(faults):
+            self.passing = 0.0
+            return faults
+        if locks.holder(f"rotation-{self.config.name}"):
+            self.passing = now
+        self.passing = self.passing or now
+        if now - self.passing < PASSING:
+            faults.pop("flag", None)
+        if "cut" in faults and all(links_to_archive(log) for log in self.logs):
+            faults.pop("cut")
+            if self.watcher:
+                with contextlib.suppress(OSError):
+                    self.watcher.send(b"accept")
+        elif "cut" in faults and now - self.passing >= PASSING:
+            faults["links"] = faults.pop("cut")
+        else:
+            faults.pop("cut", None)
+        return faults
+
+    def _act(self, faults: dict[str, str]) -> None:
+        """Reject traffic, or let it through again, and tell of a change."""
+        leave = pause.unaudited()
+        rejects = bool(faults) and self.config.guard == "enforce" and leave is None
+        if self.last is None or set(faults) != set(self.last):
+            if faults or self.last:
+                result = "failed" if faults else "done"
+                events.record("audit guard", result, faults="; ".join(faults.values()) or "none", traffic="rejected" if rejects else "flows")
+            write_json(state_file(self.config.name), {"faults": faults, "rejects": rejects, "since": time.time()})
+            self.last = faults
+        paused = any(each.owner == OWNER for each in pause.reasons())
+        if rejects != paused:
+            if rejects:
+                pause.add(OWNER, f"answers would not be recorded: {'; '.join(faults.values())}", reject=True)
+            else:
+                pause.clear(OWNER)
+            apply_pause()
+
+    def _mend(self, now: float) -> None:
+        """Have the torn record cut and the server started anew; after some attempts in a row it is for a person to do."""
+        self.attempts = [at for at in self.attempts if now - at < ATTEMPTS * 2 * BETWEEN]
+        if len(self.attempts) >= ATTEMPTS or (self.attempts and now - self.attempts[-1] < BETWEEN):
+            return
+        self.attempts.append(now)
+        systemctl("start", f"audit-logrotate-{self.config.name}-mend.service")
+        if mended(self.config.name) > self.lost:  # what the watcher told before is not so any more
+            self.told = {}
+            self.heard = time.monotonic()
+
+    def _rotate_large(self, now: float) -> None:
+        """Rotate a log before its time whose cut would take too long."""
+        if now - self.large < BETWEEN:
+            return
+        if any(log.live.stat().st_size > largest(log) for log in self.logs):
+            self.large = now
+            systemctl("start", "--no-block", f"audit-logrotate-{self.config.name}.service")
+
+
+def connected(path: Path) -> socket.socket | None:
+    """Return a connection to the watcher; None if it does not listen."""
+    watcher = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        watcher.connect(str(path))
+    except OSError:
+        watcher.close()
+        return None
+    return watcher
+
+
+def mended(name: str) -> float:
+    """Return when the log was mended last within this boot, in seconds since the epoch; 0 if it was not."""
+    try:
+        return mended_file(name).stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def watcher_socket(name: str) -> Path:
+    """Return where the watcher listens."""
+    return Path(f"/run/audit-logrotate-{name}-watch/socket")
+
+
+def links_to_archive(log: Log) -> bool:
+    """Tell whether the first record of a log links to the last of its newest archive, as a rotation leaves them."""
+    try:
+        with open(log.live, "rb") as live:
+            first = json.loads(live.readline(1 << 20))
+        with open(archives(log)[0], "rb") as archive:
+            size = os.fstat(archive.fileno()).st_size
+            start = last_record(archive.fileno(), size)
+            return bool(own_hash(os.pread(archive.fileno(), size - start, start)) == first["prev_hash"])
+    except (OSError, ValueError, IndexError, KeyError, TypeError, NousVmError):
+        return False
+
+
+def apply_pause() -> None:
+    """Have the local proxy act on the reasons of a pause, where there is one."""
+    try:
+        from ..deploy import traffic
+        from ..deploy.proxy import Proxy
+    except ImportError:  # this role serves alone too
+        return
+    with contextlib.suppress(OSError):
+        traffic.apply(Proxy(names().proxy_admin))

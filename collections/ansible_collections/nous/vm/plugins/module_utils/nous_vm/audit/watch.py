@@ -1,0 +1,182 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Watching a log under an account that can do nothing but read it, by a descriptor that systemd opened for it.
+
+What is wrong goes to the guard, as a JSON object of sentences by their kind. Flag and file look wrong for a moment in each rotation; the guard knows of those.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import stat
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from .. import inodes
+from ..atomic import read_json, write_json
+from ..errors import ForeignError
+from ..foreign import printable, read_file
+from .links import Links, own_hash
+from .records import LIMIT, complete, last_record
+
+POLL = 0.02  # seconds between two looks
+HEARTBEAT = 1.0  # seconds after which the guard is told that all is as it was
+TORN = 1.0  # seconds for an incomplete record to be complete
+BLOCK = 1 << 20
+ERRORS = Path("/sys/fs/ext4")
+DEVICES = Path("/sys/dev/block")
+
+
+class Watched:
+    """One log. expected: permission bits, owner and group. memory: where its end is kept, for the next start within this boot."""
+
+    def __init__(self, descriptor: int, name: str, expected: tuple[int, int, int], memory: Path) -> None:
+        self.descriptor, self.name, self.expected, self.memory = descriptor, name, expected, memory
+        self.broken: dict[str, str] = {}  # what does not pass by itself
+        self.since = 0.0  # when an incomplete record was seen first
+        self.errors = self._errors()
+        kept = read_json(memory)
+        found = os.fstat(descriptor)
+        self.offset = complete(descriptor, found.st_size)
+        start = last_record(descriptor, found.st_size)
+        self.chain = Links(os.pread(descriptor, self.offset - start, start))
+        if kept.get("inode") == found.st_ino:
+            self.offset, self.chain.head, self.chain.begun = int(kept["offset"]), str(kept["head"]), True
+
+    def look(self) -> dict[str, str]:
+        """Return what is wrong, by its kind; nothing if all is well."""
+        try:
+            found = os.fstat(self.descriptor)
+            faults = self._state(found) | self._records(found.st_size)
+        except OSError as error:
+            faults = {"error": f"{self.name} cannot be read: {error.strerror}"}
+        return faults | self.broken
+
+    def accept(self) -> None:
+        """Go on from the log's first record: the guard found that it links to the newest archive."""
+        if self.broken.pop("cut", ""):
+            self.chain, self.offset = Links(), 0
+
+    def keep(self) -> None:
+        """Keep where the log ends, unless that is not known."""
+        if self.broken:
+            return
+        write_json(self.memory, {"inode": os.fstat(self.descriptor).st_ino, "offset": self.offset, "head": self.chain.head})
+
+    def _state(self, found: os.stat_result) -> dict[str, str]:
+        faults = {}
+        if (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) != self.expected:
+            mode, uid, gid = self.expected
+            faults["owner"] = f"{self.name} is {stat.S_IMODE(found.st_mode):04o} {found.st_uid}:{found.st_gid} instead of {mode:04o} {uid}:{gid}"
+        if found.st_nlink != 1:
+            faults["file"] = f"{self.name} has {found.st_nlink} names instead of one"
+        if not inodes.flags(self.descriptor) & inodes.APPEND_ONLY:
+            faults["flag"] = f"{self.name} is not append-only"
+        if os.fstatvfs(self.descriptor).f_flag & os.ST_RDONLY:
+            faults["read-only"] = f"the file system of {self.name} is read-only"
+        if self._errors() != self.errors:
+            faults["error"] = f"the file system of {self.name} has an error"
+        return faults
+
+    def _errors(self) -> int:
+        """Return how many errors ext4 has counted on the log's file system; 0 of another one."""
+        device = os.fstat(self.descriptor).st_dev
+        try:
+            name = os.path.basename(os.readlink(DEVICES / f"{os.major(device)}:{os.minor(device)}"))
+            return int(read_file(ERRORS / name / "errors_count"))
+        except (OSError, ForeignError, ValueError):
+            return 0
+
+    def _records(self, size: int) -> dict[str, str]:
+        """Follow what was appended."""
+        if self.broken:
+            return {}
+        if size < self.offset and not self._cut(size):
+            return {}
+        while self.offset < size:
+            block = os.pread(self.descriptor, min(BLOCK, size - self.offset), self.offset)
+            whole = block.rfind(b"\n") + 1
+            for line in block[:whole].splitlines():
+                if fault := self.chain.fault(line):
+                    self.broken["links"] = f"{self.name}: {fault}"
+                    return {}
+            self.offset += whole
+            if not whole:
+                return self._incomplete(len(block))
+        self.since = 0.0
+        return {}
+
+    def _cut(self, size: int) -> bool:
+        """Go on at the start of a log that was cut, which has the last record of before; return whether it has."""
+        end = os.pread(self.descriptor, min(size, LIMIT), 0).find(b"\n") + 1
+        first = os.pread(self.descriptor, end, 0)
+        if own_hash(first) == self.chain.head:
+            self.offset = end
+            return True
+        self.broken["cut"] = f"{self.name} was cut, and its first record is not the last that was seen"
+        return False
+
+    def _incomplete(self, length: int) -> dict[str, str]:
+        """Return the fault of an incomplete record, once it is too large or has been there too long."""
+        self.since = self.since or time.monotonic()
+        if length >= BLOCK or time.monotonic() - self.since > TORN:
+            return {"torn": f"{self.name} ends with an incomplete record of {length} bytes"}
+        return {}
+
+
+class Reporter:
+    """Tells the guard, at the other end of a socket, what is wrong."""
+
+    def __init__(self, logs: Sequence[Watched], path: Path) -> None:
+        self.logs = logs
+        path.unlink(missing_ok=True)
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.listener.bind(str(path))
+        self.listener.listen(1)
+        self.listener.setblocking(False)
+        self.guard: socket.socket | None = None
+        self.told: tuple[float, dict[str, str]] = (0.0, {})
+
+    def turn(self) -> None:
+        """Look once, and tell."""
+        faults: dict[str, str] = {}
+        for log in self.logs:
+            faults |= log.look()
+        with contextlib.suppress(BlockingIOError):
+            self.guard, _address = self.listener.accept()
+            self.guard.setblocking(False)
+            self.told = (0.0, {})
+        if not self.guard:
+            return
+        now = time.monotonic()
+        try:
+            if faults != self.told[1] or now - self.told[0] > HEARTBEAT:
+                self.guard.send(json.dumps({kind: printable(text, 200) for kind, text in faults.items()}).encode())
+                self.told = (now, faults)
+                self._keep()
+            self._answered(self.guard)
+        except OSError:
+            self.guard.close()
+            self.guard = None
+
+    def _keep(self) -> None:
+        for log in self.logs:
+            log.keep()
+
+    def _answered(self, guard: socket.socket) -> None:
+        """Do what the guard allows."""
+        with contextlib.suppress(BlockingIOError):
+            if guard.recv(16) == b"accept":
+                for log in self.logs:
+                    log.accept()
+
+
+def opened() -> list[tuple[int, str]]:
+    """Return the descriptors that systemd passed, with their names: sd_listen_fds(3)."""
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    return [(3 + number, name) for number, name in zip(range(int(os.environ.get("LISTEN_FDS", "0"))), names, strict=False)]

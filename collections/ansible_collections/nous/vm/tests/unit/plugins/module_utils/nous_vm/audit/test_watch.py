@@ -1,0 +1,209 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Watching a log: its chain as it comes, over rotations and starts, and what else is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm import inodes
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import watch
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.chain import entry_hash
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.links import Links
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.watch import Reporter, Watched
+from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.audit.place import Place
+
+
+class Writer:
+    """A server that chains its records."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.head = "0" * 64
+        place.write(b"")
+
+    def record(self, **changes: Any) -> bytes:
+        record = {"tool": "note", "text": "zwölf", "prev_hash": self.head}
+        record["entry_hash"] = self.head = entry_hash(record, "entry_hash")
+        return json.dumps(record | changes).encode() + b"\n"
+
+    def append(self, **changes: Any) -> None:
+        self.place.append(self.record(**changes))
+
+
+@pytest.fixture
+def writer(place: Place) -> Writer:
+    writer = Writer(place)
+    for _record in range(3):
+        writer.append()
+    return writer
+
+
+@pytest.fixture
+def descriptor(place: Place, writer: Writer) -> Iterator[int]:
+    opened = os.open(place.log, os.O_RDONLY)
+    yield opened
+    os.close(opened)
+
+
+@pytest.fixture
+def log(descriptor: int, tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    return Watched(descriptor, "log", (0o600, 0, 0), tmp_path_factory.mktemp("memory") / "log.json")
+
+
+def test_records_are_followed_as_they_come(writer: Writer, log: Watched) -> None:
+    assert log.look() == {}
+    for _record in range(3):
+        writer.append()
+        assert log.look() == {}
+    assert log.chain.head == writer.head
+
+
+@pytest.mark.parametrize(
+    ("lines", "fault"),
+    [
+        (lambda writer: (writer.record(), writer.record())[1], "a record does not link to the one before: one was lost or changed"),
+        (lambda writer: writer.record(text="other"), "a record has no hash, or another than it says"),
+        (lambda _writer: b'{"tool": "note"}\n', "a record has no hash, or another than it says"),
+        (lambda writer: b'{"tool": "no' + writer.record(), "a record is not JSON: "),
+        (lambda _writer: b"[1]\n", "a record is not a JSON object"),
+    ],
+    ids=["lost", "changed", "without a hash", "torn before", "no object"],
+)
+def test_a_record_that_does_not_link_is_a_fault_for_good(place: Place, writer: Writer, log: Watched, lines: Any, fault: str) -> None:
+    place.append(lines(writer))
+    assert log.look()["links"].startswith(f"log: {fault}")
+    writer.append()
+    assert set(log.look()) == {"links"}
+    log.keep()
+    assert not log.memory.exists()
+
+
+def test_a_record_is_taken_when_it_is_complete(place: Place, writer: Writer, log: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = writer.record()
+    place.append(line[:20])
+    assert log.look() == {}
+    place.append(line[20:])
+    assert log.look() == {}
+    place.append(b'{"tool": ')
+    assert log.look() == {}
+    monkeypatch.setattr(watch, "TORN", 0)
+    assert log.look() == {"torn": "log ends with an incomplete record of 9 bytes"}
+
+
+def test_a_rotation_leaves_the_last_record(place: Place, writer: Writer, log: Watched) -> None:
+    assert place.run("rotate") == 0
+    assert log.look() == {}
+    writer.append()
+    assert log.look() == {}
+    assert log.chain.head == writer.head
+
+
+def test_a_rotation_that_was_faster_is_for_the_guard_to_accept(place: Place, writer: Writer, log: Watched) -> None:
+    writer.append()  # not seen in time
+    assert place.run("rotate") == 0
+    assert "cut" in log.look()
+    log.accept()
+    assert log.look() == {}
+    writer.append()
+    assert log.look() == {}
+    log.accept()  # nothing is to be accepted
+    assert log.chain.head == writer.head
+
+
+def test_a_watcher_that_is_started_anew_goes_on_where_it_was(writer: Writer, log: Watched, descriptor: int) -> None:
+    log.keep()
+    writer.append()
+    writer.record()  # lost, while nobody watched
+    writer.append()
+    again = Watched(descriptor, "log", (0o600, 0, 0), log.memory)
+    assert set(again.look()) == {"links"}
+    log.memory.unlink()
+    fresh = Watched(descriptor, "log", (0o600, 0, 0), log.memory)
+    assert fresh.look() == {}, "it begins at the last record"
+
+
+def test_what_else_is_wrong(place: Place, log: Watched, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    inodes.change(place.log, off=inodes.APPEND_ONLY)
+    place.log.chmod(0o644)
+    os.link(place.log, tmp_path / "second")
+    monkeypatch.setattr(os, "fstatvfs", lambda _descriptor: os.statvfs_result((0,) * 8 + (os.ST_RDONLY, 255, 1)))
+    monkeypatch.setattr(Watched, "_errors", lambda _log: 1)
+    assert log.look() == {
+        "flag": "log is not append-only",
+        "owner": "log is 0644 0:0 instead of 0600 0:0",
+        "file": "log has 2 names instead of one",
+        "read-only": "the file system of log is read-only",
+        "error": "the file system of log has an error",
+    }
+
+    def unreadable(_log: Watched, _size: int) -> dict[str, str]:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Watched, "_records", unreadable)
+    assert log.look() == {"error": "log cannot be read: Input/output error"}
+
+
+def test_errors_that_ext4_counts(log: Watched, descriptor: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = os.fstat(descriptor).st_dev
+    monkeypatch.setattr(watch, "DEVICES", tmp_path / "block")
+    monkeypatch.setattr(watch, "ERRORS", tmp_path / "ext4")
+    (tmp_path / "block").mkdir()
+    (tmp_path / "block" / f"{os.major(device)}:{os.minor(device)}").symlink_to("../../devices/sdx1")
+    (tmp_path / "ext4/sdx1").mkdir(parents=True)
+    (tmp_path / "ext4/sdx1/errors_count").write_text("3\n")
+    assert set(log.look()) == {"error"}
+    log.errors = 3  # of before it was started
+    assert log.look() == {}
+
+
+def test_a_log_without_a_chain_has_whole_records() -> None:
+    chain = Links()
+    assert chain.fault(b'{"number": 1}') == ""
+    assert chain.fault(b'{"number": 2}') == ""
+    assert chain.fault(b'{"num') != ""
+    assert Links(b"x").fault(b"{}") == ""
+    forged = {"entry_hash": "1" * 64}
+    assert Links().fault(json.dumps(forged).encode()) == "a record has another hash than it says"
+
+
+def test_the_guard_is_told_and_answers(writer: Writer, log: Watched, place: Place, tmp_path: Path) -> None:
+    reporter = Reporter([log], tmp_path / "socket")
+    reporter.turn()  # nobody listens
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as guard:
+        guard.connect(str(tmp_path / "socket"))
+        guard.settimeout(5)
+        reporter.turn()
+        assert json.loads(guard.recv(1000)) == {}
+        reporter.turn()  # as it was
+        assert json.loads(log.memory.read_text())["head"] == writer.head
+        writer.append()
+        assert place.run("rotate") == 0
+        reporter.turn()
+        assert set(json.loads(guard.recv(1000))) == {"cut"}
+        guard.send(b"accept")
+        reporter.turn()
+        reporter.turn()
+        assert json.loads(guard.recv(1000)) == {}
+        reporter.told = (time.monotonic() - 2, {})
+        reporter.turn()
+        assert json.loads(guard.recv(1000)) == {}, "that it is still there"
+    for _turn in range(3):
+        reporter.told = (0.0, {})
+        reporter.turn()
+    assert reporter.guard is None
+    reporter.listener.close()
+
+
+def test_what_systemd_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LISTEN_FDS", "2")
+    monkeypatch.setenv("LISTEN_FDNAMES", "audit.jsonl:second.jsonl")
+    assert watch.opened() == [(3, "audit.jsonl"), (4, "second.jsonl")]
