@@ -73,8 +73,8 @@ def test_records_are_followed_as_they_come(writer: Writer, log: Watched) -> None
         (lambda writer: (writer.record(), writer.record())[1], "a record does not link to the one before: one was lost or changed"),
         (lambda writer: writer.record(text="other"), "a record has no hash, or another than it says"),
         (lambda _writer: b'{"tool": "note"}\n', "a record has no hash, or another than it says"),
-        (lambda writer: b'{"tool": "no' + writer.record(), "a record is not JSON: "),
-        (lambda _writer: b"[1]\n", "a record is not a JSON object"),
+        (lambda writer: b'{"tool": "no' + writer.record(), "a record is no JSON: "),
+        (lambda _writer: b"[1]\n", "a record is no JSON object"),
     ],
     ids=["lost", "changed", "without a hash", "torn before", "no object"],
 )
