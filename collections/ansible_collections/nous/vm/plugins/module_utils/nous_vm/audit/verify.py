@@ -135,11 +135,12 @@ class _Verification:
             walk.finish(keep)
         self.trail.finish()
         broken = any(walk.part.fault for walk in self.walks.values())
+        expired = any(walk.older and walk.compared for walk in self.walks.values())
         for anchor in self.anchors:
             if broken:
                 anchor.part.note("not compared with a log that is broken")
             else:
-                anchor.finish()
+                anchor.finish(expired)
         return [*(walk.part for walk in self.walks.values()), *(anchor.part for anchor in self.anchors), self.trail.part, *signed]
 
     def _compare(self, trusted: dict[str, jwk.Jwk]) -> Part:

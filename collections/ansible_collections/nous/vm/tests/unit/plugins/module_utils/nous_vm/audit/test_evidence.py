@@ -335,6 +335,14 @@ class TestRoot:
             file.write(KEY.sign(_checkpoints(estate)[-1].claims() | change, KIND) + "\n")
         assert "does not say what a checkpoint says" in estate.faults()["checkpoints"][2]
 
+    def test_claims_another_head(self, estate: Estate) -> None:
+        claims = _checkpoints(estate)[-1]
+        before = sha256(estate.lines("checkpoints.jws")[-1].strip())
+        piece = claims.logs[LOG]._replace(covers=0, sha256=sha256(b""), head="0" * 64)
+        with estate.checkpoints.open("a") as file:
+            file.write(KEY.sign(claims._replace(sequence=claims.sequence + 1, previous=before, logs={LOG: piece}).claims(), KIND) + "\n")
+        assert "signed another record" in estate.faults()[LOG_PART][2]
+
     def test_lets_the_log_lag_behind_what_it_signs(self, estate: Estate) -> None:
         """A checkpoint that claims bytes that are not there is no cover for what is missing."""
         claims = _checkpoints(estate)[-1]
