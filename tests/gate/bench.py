@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Measure the gateway against its server directly, and against plain nginx with allow/deny and the same certificate, in one run on one host.
 
-The server is nginx with a fixed answer; wrk, on the same host, asks for SECONDS each. Prints a table: requests/s, p50 and p99 in ms.
+The server is nginx with a fixed answer; wrk, on the same host, asks for SECONDS each, with a token. The last two rows have the local proxy between gateway
+and server, as the site has it, the very last beside attack.py from one denied address. Prints a table: requests/s, p50 and p99 in ms.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "hosts"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 import conftest
+from attack import attacked
 from forms import PLATFORMS
-from wire import HOST
+from wire import HOST, STRANGER
 
 NGINX = f"""
 worker_processes auto;
@@ -42,7 +44,9 @@ CERTIFICATE = (
     f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj / -addext subjectAltName=DNS:{HOST}"
     " -keyout /etc/caddy/gateway.key -out /etc/caddy/gateway.pem 2> /dev/null && chgrp caddy /etc/caddy/gateway.key && chmod 0640 /etc/caddy/gateway.key"
 )
-WAYS = {"the server directly": "http://127.0.0.1:8088/", "nginx, allow/deny": f"https://{HOST}:8443/", "the gateway": f"https://{HOST}/"}
+GATEWAY = f"https://{HOST}/"
+WAYS = {"the server directly": "http://127.0.0.1:8088/", "nginx, allow/deny": f"https://{HOST}:8443/", "the gateway": GATEWAY}
+WIDTH = 36
 
 
 def milliseconds(text: str) -> float:
@@ -51,10 +55,22 @@ def milliseconds(text: str) -> float:
 
 
 def measure(host: conftest.Host, url: str, seconds: int, connections: int) -> str:
-    output = host.sh(f"wrk --threads 1 --connections {connections} --duration {seconds}s --latency {url}")
+    output = host.sh(f"wrk --threads 1 --connections {connections} --duration {seconds}s --latency --header 'Authorization: Bearer x' {url}")
     assert "Non-2xx" not in output, output
     rate, half, worst = (re.search(rf"{key}\s+([\d.]+\w*)", output).group(1) for key in ("Requests/sec:", "50%", "99%"))  # type: ignore[union-attr]
     return f"{float(rate):10.0f} {milliseconds(half):8.2f} {milliseconds(worst):8.2f}"
+
+
+def play(host: conftest.Host, **variables: object) -> None:
+    run = host.play(
+        caddy_gateway_tls="files",
+        caddy_gateway_tls_certificate="/etc/caddy/gateway.pem",
+        caddy_gateway_tls_key="/etc/caddy/gateway.key",
+        caddy_gateway_operator_cidrs=["127.0.0.1/32"],
+        caddy_gateway_connection_limits=True,
+        **variables,
+    )
+    assert run.returncode == 0, run.stdout
 
 
 def main() -> None:
@@ -68,18 +84,18 @@ def main() -> None:
             host.backend.stop()
             host.sh(f"apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends nginx wrk > /dev/null; {CERTIFICATE}")
             host.sh(f"echo 127.0.0.1 {HOST} >> /etc/hosts; systemctl --quiet disable --now nginx; cat > /etc/nginx/nginx.conf << 'END'\n{NGINX}\nEND\nnginx")
-            run = host.play(
-                caddy_gateway_tls="files",
-                caddy_gateway_tls_certificate="/etc/caddy/gateway.pem",
-                caddy_gateway_tls_key="/etc/caddy/gateway.key",
-                caddy_gateway_operator_cidrs=["127.0.0.1/32"],
-            )
-            assert run.returncode == 0, run.stdout
+            play(host, caddy_gateway_upstream="127.0.0.1:8088", caddy_gateway_upstream_tokenless="")
             load, processors = os.getloadavg()[0], os.cpu_count()
             print(f"{platform}, Caddy {host.sh('caddy version').split()[0]}, {arguments.connections} connections, load before {load:.1f} on {processors} CPUs")
-            print(f"{'':22}{'requests/s':>10} {'p50 ms':>8} {'p99 ms':>8}")
+            print(f"{'':{WIDTH}}{'requests/s':>10} {'p50 ms':>8} {'p99 ms':>8}")
             for name, url in WAYS.items():
-                print(f"{name:22}{measure(host, url, arguments.seconds, arguments.connections)}", flush=True)
+                print(f"{name:{WIDTH}}{measure(host, url, arguments.seconds, arguments.connections)}", flush=True)
+            host.with_proxy()
+            play(host)
+            print(f"{'the gateway, the local proxy':{WIDTH}}{measure(host, GATEWAY, arguments.seconds, arguments.connections)}", flush=True)
+            with attacked(host, [STRANGER]) as became:
+                beside = measure(host, GATEWAY, arguments.seconds, arguments.connections)
+            print(f"{'the same, beside an attack':{WIDTH}}{beside}\n{became}", flush=True)
         finally:
             subprocess.run(["docker", "rm", "--force", "--volumes", host.container], check=True, capture_output=True)
 

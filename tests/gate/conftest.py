@@ -18,6 +18,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import container
+import proxy
 from container import FLAGS, MIGRATE, need_root
 from forms import PLATFORMS, Form
 from wire import HOST, OPERATOR, OPERATOR_6, PUBLIC, STRANGER, STRANGER_6, VENDOR, Backend, Client, Network
@@ -33,7 +34,13 @@ GATE = {
     "caddy_gateway_hostname": HOST,
     "caddy_gateway_operator_cidrs": [f"{OPERATOR}/32", f"{OPERATOR_6}/128"],
     "caddy_gateway_tls": "internal",
+    "caddy_gateway_upstream": f"unix/{proxy.SOCKET}",
+    "caddy_gateway_upstream_tokenless": f"unix/{proxy.TOKENLESS}",
+    # The suite opens more connections from one address than the role lets; test_under_attack.py has the limits.
+    "caddy_gateway_connection_limits": False,
 }
+# The suite sends more from one address than the role lets.
+MANY = {"__nous_service_tokenless_address_rate": 10**6}
 
 
 class Host:
@@ -57,6 +64,16 @@ class Host:
         self.client = Client(self.network, self.backend)
         self.backend.start()
 
+    def with_proxy(self, **limits: int) -> None:
+        """Put the local proxy before the server."""
+        self.sh("install -d /etc/nous-vm/proxy.d")
+        for path, content in proxy.files(**limits).items():
+            self.write(path, content)
+        self.sh(f"systemctl daemon-reload && systemctl stop {proxy.UNITS} && systemctl enable --quiet --now {proxy.UNITS}")
+
+    def write(self, path: str, content: str) -> None:
+        subprocess.run(["docker", "exec", "--interactive", self.container, "tee", path], input=content, capture_output=True, text=True, check=True)
+
     def sh(self, script: str, check: bool = True) -> str:
         done = subprocess.run(["docker", "exec", self.container, "sh", "-eu", "-c", script], capture_output=True, text=True, check=False)
         assert not check or done.returncode == 0, f"{script}: {done.stdout}{done.stderr}"
@@ -78,6 +95,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[Host]:
     need_root()
     made = Host(request.param)
     try:
+        made.with_proxy(**MANY)
         run = made.play()
         assert run.returncode == 0, run.stdout
         yield made

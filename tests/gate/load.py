@@ -46,7 +46,9 @@ class Load:
         """Send one request; tell whether the connection may be kept."""
         reader, writer = connection
         method = "POST" if body else "GET"
-        writer.write(f"{method} / HTTP/1.1\r\nHost: {HOST}\r\nX-Load: {number}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        writer.write(
+            f"{method} / HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer x\r\nMcp-Param-Load: {number}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        )
         await writer.drain()
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         if not head.startswith(b"http/1.1 200"):

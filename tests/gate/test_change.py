@@ -58,7 +58,7 @@ def test_reloads_under_load(host: Host) -> None:
     assert found["cut"] == [], found
     assert found["sent"] > RELOADS * 20
     assert found["streams"] > 10
-    served = Counter(int(number) for seen in list(host.backend.seen) for number in seen.all("x-load"))
+    served = Counter(int(number) for seen in list(host.backend.seen) for number in seen.all("mcp-param-load"))
     # A kept connection that closes just when a request comes may have been read (RFC 9112 9.5): a client that sends it again doubles it.
     assert {number for number, times in served.items() if times > 1} <= set(found["again"])
     assert len(served) == found["sent"]

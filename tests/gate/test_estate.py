@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 
+import proxy
 import pytest
 from conftest import Host, only_full, only_on
 from wire import HOST, OPERATOR, STRANGER, VENDOR, context, parsed
@@ -153,13 +154,13 @@ def test_the_gateway_holds_and_the_estate_is_as_it_was(estate: Estate) -> None:
 
 def test_secrets_are_not_written_down(estate: Estate) -> None:
     client, host = estate.host.client, estate.host
-    client.backend.stop()
+    host.sh(f"systemctl stop {proxy.UNITS}")
     try:
         assert client.ask(STRANGER, "/authorize?code=SECRET-code", "Authorization: Bearer SECRET-token").status == 502
     finally:
-        client.backend.start()
+        host.sh(f"systemctl start {proxy.UNITS}")
     output = host.sh("cat /var/log/caddy/*.log; journalctl --output=cat --unit=caddy.service")
-    assert '"uri":"/authorize?..."' in output
+    assert '"uri":"/authorize..."' in output
     assert "SECRET" not in output
 
 

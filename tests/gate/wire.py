@@ -72,6 +72,7 @@ class Backend:
 
     def __init__(self, network: Network) -> None:
         self.network, self.seen, self.go_on = network, list[Seen](), threading.Event()
+        self.endless = 0  # how many streams without end were cut
         self.listener: socket.socket
 
     def start(self, path: str = "") -> None:
@@ -132,6 +133,17 @@ class Backend:
             self.go_on.wait(TIMEOUT)
             connection.sendall(b"data: second\n\n")
             raise EOFError
+        if seen.path == "/endless":  # until it cannot be sent any more
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+            try:
+                while True:
+                    connection.sendall(b"data: x\n\n" * 8192)
+            finally:
+                self.endless += 1
+        if seen.path == "/quiet":  # nothing at all for as many seconds as the query says
+            time.sleep(float(seen.target.partition("?")[2]))
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\ndata: end\n\n")
+            raise EOFError
         if seen.path == "/long":  # an event every 100 ms for as many seconds as the query says
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
             for number in range(int(float(seen.target.partition("?")[2]) * 10)):
@@ -139,11 +151,11 @@ class Backend:
                 time.sleep(0.1)
             connection.sendall(b"data: end\n\n")
             raise EOFError
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nseen\n")
+        connection.sendall(b"HTTP/1.1 200 OK\r\nServer: backend\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nseen\n")
 
     def got(self, number: int) -> Seen | None:
         """Return the request that carries a number."""
-        return next((seen for seen in list(self.seen) if str(number) in seen.all("x-number")), None)
+        return next((seen for seen in list(self.seen) if str(number) in seen.all("mcp-param-number")), None)
 
 
 @dataclass
@@ -223,7 +235,13 @@ class Client:
     ) -> Answer:
         """Send one request as it is written, byte for byte."""
         number = next(NUMBERS)
-        lines = [f"{method} {target} HTTP/{version}", *([f"Host: {host}"] if host is not None else []), f"X-Number: {number}", *headers, "Connection: close"]
+        lines = [
+            f"{method} {target} HTTP/{version}",
+            *([f"Host: {host}"] if host is not None else []),
+            f"Mcp-Param-Number: {number}",
+            *headers,
+            "Connection: close",
+        ]
         lines += [f"Content-Length: {len(body)}"] if body else []
         answer = parsed(self.raw(source, "\r\n".join([*lines, "", ""]).encode("latin-1") + body, port))
         answer.seen = self.backend.got(number)
@@ -241,25 +259,34 @@ class Client:
         with self.secure(source, tls=context("h2")) as connection:
             assert connection.selected_alpn_protocol() == "h2"
             for stream, headers, number in zip(answers, requests, numbers, strict=True):
-                talk.send_headers(stream, [*headers, ("x-number", str(number))], end_stream=not body)
+                talk.send_headers(stream, [*headers, ("mcp-param-number", str(number))], end_stream=not body)
                 if body:
                     talk.send_data(stream, body, end_stream=True)
             waiting = set(answers)
             with contextlib.suppress(OSError):
                 connection.sendall(talk.data_to_send())
+                received = b""
                 while waiting and (chunk := connection.recv(65536)):
-                    for event in talk.receive_data(chunk):
+                    frames, received = without_goaway(received + chunk)
+                    for event in talk.receive_data(frames):
                         if isinstance(event, h2.events.ResponseReceived):
                             got = {str(name): str(value) for name, value in event.headers}
                             answers[event.stream_id].headers, answers[event.stream_id].status = got, int(got[":status"])
                         elif isinstance(event, h2.events.StreamEnded | h2.events.StreamReset):
                             waiting.discard(event.stream_id)
-                        elif isinstance(event, h2.events.ConnectionTerminated):
-                            waiting.clear()
                     connection.sendall(talk.data_to_send())
         for answer, number in zip(answers.values(), numbers, strict=True):
             answer.seen = self.backend.got(number)
         return list(answers.values())
+
+
+def without_goaway(received: bytes) -> tuple[bytes, bytes]:
+    """Return the whole frames of HTTP/2 less GOAWAY, after which h2 would take no answer to what was asked before, and what is left of the next one."""
+    frames = b""
+    while len(received) >= 9 and len(received) >= (end := 9 + int.from_bytes(received[:3])):
+        frames += received[:end] if received[3] != 7 else b""
+        received = received[end:]
+    return frames, received
 
 
 def over_h2(path: str, method: str = "GET", authority: str = HOST, scheme: str = "https") -> list[tuple[str, str]]:

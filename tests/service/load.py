@@ -60,6 +60,10 @@ class Load:
     def post(self, number: int) -> bytes:
         return call(self.token, "note", {"text": TEXT, "call_id": f"{self.run_name}-{number}"})
 
+    def get(self) -> bytes:
+        """Return a request of a page for anybody, with the token, because one address may send only so many without."""
+        return f"GET /.well-known/oauth-protected-resource HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {self.token}\r\n\r\n".encode()
+
     @staticmethod
     async def head(reader: asyncio.StreamReader) -> tuple[int, bytes]:
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
@@ -84,7 +88,7 @@ class Load:
 
     async def request(self, number: int) -> None:
         begun, kept, method = time.monotonic(), number % 2 == 0, "POST" if number % 10 in (3, 6) else "GET"
-        sent = self.post(number) if method == "POST" else f"GET /.well-known/oauth-protected-resource HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
+        sent = self.post(number) if method == "POST" else self.get()
         outcome, detail, connection = "answered", "", None
         self.waiting += 1
         try:

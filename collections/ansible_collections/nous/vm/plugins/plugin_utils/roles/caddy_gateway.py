@@ -9,7 +9,7 @@ import dataclasses
 import ipaddress
 from collections.abc import Iterator
 
-from ..kinds import LABEL, NAME, PORT, absolute_path, choice, cidrs, hostname, optional, packages, required, text_line
+from ..kinds import LABEL, NAME, PORT, absolute_path, choice, cidrs, hostname, integer, optional, packages, required, text_line
 from ..role import Host, Questions, Role, Values
 from ..rules import Fault, Flag, List, Rule, Text, shown
 
@@ -37,6 +37,14 @@ OPTIONS: dict[str, Rule] = {
     "caddy_gateway_upstream": text_line(
         "an address and a port, or unix/ and the absolute path of a socket", "127.0.0.1:8088 or unix//run/nous/http.sock", f"{TCP}|{SOCKET}"
     ),
+    "caddy_gateway_upstream_tokenless": text_line(
+        "nothing, an address and a port, or unix/ and the absolute path of a socket", "unix//run/nous/tokenless.sock", f"({TCP}|{SOCKET})?"
+    ),
+    "caddy_gateway_connection_limits": Flag(),
+    "caddy_gateway_access_log_files": integer(2, 1000, 10, "a number of files of 50 MiB"),
+    "caddy_gateway_access_log_days": integer(1, 3650, 30, "a number of days"),
+    "caddy_gateway_denied_log_files": integer(2, 1000, 5, "a number of files of 50 MiB"),
+    "caddy_gateway_denied_log_days": integer(1, 3650, 30, "a number of days"),
     "caddy_gateway_tls": choice("acme", "internal", "files"),
     "caddy_gateway_tls_certificate": optional(absolute_path("/etc/ssl/nous/fullchain.pem")),
     "caddy_gateway_tls_key": optional(absolute_path("/etc/ssl/nous/key.pem")),

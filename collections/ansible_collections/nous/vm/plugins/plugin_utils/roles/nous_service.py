@@ -116,6 +116,9 @@ OPTIONS: dict[str, Rule] = {
     "nous_service_socket": Text(
         pattern=f"/run/{NAME}/{NAME}", path=True, allowed="a file in a folder of its own below /run", example="/run/nous-proxy/mcp.sock"
     ),
+    "nous_service_tokenless_socket": Text(
+        pattern=f"/run/{NAME}/{NAME}", path=True, allowed="a file in a folder of its own below /run", example="/run/nous-proxy/tokenless.sock"
+    ),
     "nous_service_socket_group": account_name("www-data", root=True),
     "nous_service_audit_path": absolute_path("/srv/nous/log/audit.jsonl", names=2),
     "nous_service_settings": Dict(options=SETTINGS, allowed="a mapping of the settings in the role's README", example="{NOUS_POLICY: guarded}"),
@@ -252,6 +255,12 @@ def health_check_fits(values: Values) -> Iterator[Fault]:
         yield Fault("nous_service_deploy_timeout", f"is {whole}, and nous_service_ready_timeout is {ready}", allowed, str(2 * ready))
 
 
+def sockets_are_apart(values: Values) -> Iterator[Fault]:
+    sockets = [values["nous_service_socket"], values["nous_service_tokenless_socket"]]
+    if sockets[0] == sockets[1]:
+        yield Fault("nous_service_tokenless_socket", f"is {shown(sockets[0])}, as nous_service_socket is", "another file", "/run/nous-proxy/tokenless.sock")
+
+
 def folders_are_apart(values: Values) -> Iterator[Fault]:
     """Yield the fault of a home in the releases' folder, or the other way round: one is the server's to write, the other is not."""
     root, home = Path(values["nous_service_root"]), Path(values["nous_service_home"])
@@ -337,6 +346,7 @@ ROLE = Role(
     "nous_service",
     OPTIONS,
     together=(
+        sockets_are_apart,
         source_is_there,
         extra_is_locked,
         launcher_is_of_the_release,

@@ -17,7 +17,7 @@ from ..foreign import printable
 from ..health import Row
 from ..network import listed, listeners, ports_of
 from ..systemd import show
-from . import admin, configuration, denials, probe
+from . import admin, configuration, denials, limits, probe
 
 DAY = 86400
 LATE = 14 * DAY  # before its end a certificate should have been renewed
@@ -33,6 +33,7 @@ def check() -> Iterator[Row]:
     yield allow_list(parameters)
     yield public_paths(parameters)
     yield admin_api(parameters, desired, unit.get("MainPID") or "0")
+    yield limits.check(parameters.limits)
     yield certificate(parameters)
     yield sandbox(parameters)
     yield denied()
@@ -120,5 +121,5 @@ def denied() -> Row:
     total = sum(times for times, _last in found.addresses.values())
     detail = f"{total} requests; most by {most}" if total else "nobody"
     if found.unreadable:
-        return Row(name, "warn", f"{detail}; not all of the access log can be read: {found.unreadable[0]}")
+        return Row(name, "warn", f"{detail}; not all of the log can be read: {found.unreadable[0]}")
     return Row(name, "ok", printable(detail))

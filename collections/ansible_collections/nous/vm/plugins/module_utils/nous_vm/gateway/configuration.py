@@ -31,13 +31,15 @@ DPKG = 30.0  # seconds that dpkg gets to answer
 class Parameters(NamedTuple):
     """The role's parameters.
 
-    config: the role's own file. cidrs: the allow list. score: the most that systemd may score the unit with; None for one that is not the role's.
+    config: the role's own file. cidrs: the allow list. limits: whether the connections of an address are limited.
+    score: the most that systemd may score the unit with; None for one that is not the role's.
     """
 
     config: Path
     hostname: str
     cidrs: list[str]
     public_paths: list[str]
+    limits: bool
     score: float | None
 
 
@@ -45,7 +47,7 @@ def parameters() -> Parameters:
     """Return the role's parameters. Raises UsageError if it was never applied to this host."""
     known = read_json(PARAMETERS)
     try:
-        return Parameters(Path(known["config"]), known["hostname"], known["cidrs"], known["public_paths"], known["score"])
+        return Parameters(Path(known["config"]), known["hostname"], known["cidrs"], known["public_paths"], known["limits"], known["score"])
     except KeyError as error:
         raise UsageError(f"{PARAMETERS} has no {error}; apply the role caddy_gateway to this host") from None
 

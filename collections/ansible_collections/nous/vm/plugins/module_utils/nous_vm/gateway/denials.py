@@ -1,7 +1,10 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who was denied, from Caddy's access log. Caddy writes it and strangers choose what is in it: every file, line and field is foreign."""
+"""Who was denied, from Caddy's log of it. Caddy writes it and strangers choose what is in it: every file, line and field is foreign.
+
+Beside other sites it is the gateway's access log, because only the global block can have a log of its own for who was denied.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +21,19 @@ from ..errors import ForeignError
 from ..foreign import open_file, printable
 
 FOLDER = Path("/var/log/caddy")
-PATTERN = "access*.log*"
-FILES = 32  # the newest that are read; Caddy keeps ten and the one that it writes
+PATTERNS = ("denied*.log*", "access.caddy_gateway*.log*")
+FILES = 32  # the newest that are read
 FILE = 128 << 20  # bytes of one file, also when it is uncompressed; Caddy begins another at 50 MiB
 KEPT = 2000  # characters of one field
-LINE = 1 << 17  # bytes of one line; a request's head is at most 20 kB
+LINE = 1 << 17  # bytes of one line; a request's head is at most 12 kB
 ADDRESSES = 10000  # that are told apart
 OTHERS = "others"
+FAILED = 500  # from this status on it is a failure, not a denial
 LET_IN = b'"denied":""'
 
 
 class Denial(NamedTuple):
-    """A request that was denied. when: seconds since the epoch. target: host and path. reason: address, host or path. All text is foreign until printed()."""
+    """A request that was denied. when: seconds since the epoch. target: host and path. reason: address, host and so on. All text is foreign until printed()."""
 
     when: float
     address: str
@@ -67,16 +71,16 @@ def denied_since(since: float) -> Denials:
 
 
 def _files(since: float) -> list[Path]:
-    """Return the files of the access log that may have lines since then, the newest last."""
+    """Return the files of the log that may have lines since then, the newest last."""
     ages: dict[Path, float] = {}
-    for path in FOLDER.glob(PATTERN):
+    for path in (path for pattern in PATTERNS for path in FOLDER.glob(pattern)):
         with contextlib.suppress(FileNotFoundError):
             ages[path] = path.lstat().st_mtime
     return sorted((path for path, age in ages.items() if age >= since), key=lambda path: ages[path])[-FILES:]
 
 
 def denials_in(path: Path, since: float) -> Iterator[Denial]:
-    """Yield the denials in a file of the access log. Raises OSError, ForeignError."""
+    """Yield the denials in a file of the log. Raises OSError, ForeignError."""
     with open_file(path, FILE) as file:
         lines: Any = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
         with contextlib.suppress(EOFError, zlib.error):  # it is not complete yet
@@ -94,10 +98,12 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def parsed(line: bytes) -> Denial | None:
-    """Return the denial that a line of the access log tells of; None if it tells of none, or is being written."""
+    """Return the denial that a line of the log tells of; None if it tells of none, or is being written."""
     try:
         entry = json.loads(line)
-        request, when, reason = entry["request"], entry["ts"], entry["denied"]
+        request, when = entry["request"], entry["ts"]
+        # An error of Caddy's has its reason as the message; what failed is an error too.
+        reason = entry["denied"] if "denied" in entry else entry["status"] < FAILED and entry["msg"]
         if not reason or not isinstance(when, int | float):
             return None
         text = (request["remote_ip"], request["method"], f"{request['host']}{request['uri']}", reason)

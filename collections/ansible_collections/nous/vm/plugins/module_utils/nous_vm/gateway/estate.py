@@ -19,7 +19,7 @@ from .admin import ADAPT, ANSWER
 TAB = "\t"
 SECOND = 10**9
 LOGGERS = {"http", "http.log", "http.log.error"}
-TIMEOUTS = (("read_header_timeout", 60, "read_header 10s"), ("read_timeout", 600, "read_body 1m"), ("idle_timeout", 600, "idle 2m"))
+TIMEOUTS = (("read_header_timeout", 60, "read_header 10s"), ("read_timeout", 600, "read_body 30s"), ("idle_timeout", 600, "idle 2m"))
 FIELDS = ('request>uri regexp "[?].*" "?..."', "request>headers delete", "resp_headers delete")
 
 Line = tuple[str, ...]  # a line of a global block, after the heads of the blocks around it
@@ -76,7 +76,7 @@ def missing_of(server: dict[str, Any]) -> Iterator[Line]:
     if not set(server.get("protocols") or ["h3"]) <= {"h1", "h2"}:
         yield "servers", "protocols h1 h2"
     if not 0 < server.get("max_header_bytes", 0) <= 65536:
-        yield "servers", "max_header_size 16KB"
+        yield "servers", "max_header_size 8KB"
     for key, most, line in TIMEOUTS:
         if not 0 < server.get(key, 0) <= most * SECOND:
             yield "servers", "timeouts", line

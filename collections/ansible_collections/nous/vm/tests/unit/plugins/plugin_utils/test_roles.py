@@ -333,6 +333,21 @@ WRONG: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         ['caddy_gateway_public_paths has "/token" and "/a/../b" and "/a?b" and "/a/"'],
     ),
     "upstream": ("caddy_gateway", {"caddy_gateway_upstream": "127.0.0.1:70000"}, ['caddy_gateway_upstream is "127.0.0.1:70000"']),
+    "upstream of requests without a token": (
+        "caddy_gateway",
+        {"caddy_gateway_upstream_tokenless": "/run/x.sock"},
+        ['caddy_gateway_upstream_tokenless is "/run/x.sock"'],
+    ),
+    "retention of logs": (
+        "caddy_gateway",
+        {"caddy_gateway_access_log_files": 1, "caddy_gateway_denied_log_days": 0},
+        ["caddy_gateway_access_log_files is 1", "caddy_gateway_denied_log_days is 0"],
+    ),
+    "one socket for all": (
+        "nous_service",
+        {"nous_service_tokenless_socket": "/run/nous-proxy/mcp.sock"},
+        ['nous_service_tokenless_socket is "/run/nous-proxy/mcp.sock", as nous_service_socket is'],
+    ),
     "certificate": (
         "caddy_gateway",
         {"caddy_gateway_tls": "files"},

@@ -41,7 +41,7 @@ def test_release_and_backups(monkeypatch: pytest.MonkeyPatch, service: Any, line
 
 @pytest.mark.parametrize(("cidrs", "allowed"), [(["192.0.2.0/24", "203.0.113.7/32"], "192.0.2.0/24, 203.0.113.7/32"), ([], "nobody")])
 def test_the_gateway(monkeypatch: pytest.MonkeyPatch, cidrs: list[str], allowed: str) -> None:
-    monkeypatch.setattr(configuration, "parameters", lambda: configuration.Parameters(Path("/x"), "nous.example.org", cidrs, [], None))
+    monkeypatch.setattr(configuration, "parameters", lambda: configuration.Parameters(Path("/x"), "nous.example.org", cidrs, [], True, None))
     monkeypatch.setattr(gateway_check, "denied", lambda: Row("denied in the last hour", "ok", "nobody"))
     assert list(gateway.summary()) == [("gateway", f"allows {allowed}"), ("denied", "in the last hour: nobody")]
 

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import health
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import ForeignError
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway import admin, check, configuration, denials, probe
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway import admin, check, configuration, denials, limits, probe
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.health import Row
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.network import Listener
 
-PARAMETERS = configuration.Parameters(configuration.CADDYFILE, "nous.example.org", ["203.0.113.7/32"], ["/authorize", "/x"], 1.4)
+PARAMETERS = configuration.Parameters(configuration.CADDYFILE, "nous.example.org", ["203.0.113.7/32"], ["/authorize", "/x"], True, 1.4)
 DENIED = probe.Answer(403, "address", "127.0.0.1")
 
 
@@ -68,10 +68,11 @@ def test_all_rows(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     unit = {"ActiveState": "active", "SubState": "running", "ActiveEnterTimestamp": "today", "UnitFileState": "enabled", "NRestarts": "0", "MainPID": "7"}
     monkeypatch.setattr(check, "show", lambda _unit, *_names: unit)
     monkeypatch.setattr(health, "score", lambda _unit: 1.4)
+    monkeypatch.setattr(limits, "check", lambda wanted: Row("connection limits", "ok" if wanted else "fail", ""))
     rows = list(check.check())
     assert [row for row in rows if row.status != "ok"] == []
     assert [row.name for row in rows] == [
-        *("service", "starts at boot", "crashes", "configuration", "allow list", "public paths", "admin API", "certificate"),
+        *("service", "starts at boot", "crashes", "configuration", "allow list", "public paths", "admin API", "connection limits", "certificate"),
         *("sandbox of caddy.service", "denied in the last hour"),
     ]
 
@@ -157,5 +158,5 @@ def test_denied(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check.denied() == ("denied in the last hour", "ok", "30 requests; most by 203.0.113.9 (9), 203.0.113.8 (8), 203.0.113.7 (7)")
     found = denials.Denials({}, [])
     assert check.denied()[1:] == ("ok", "nobody")
-    found = denials.Denials({}, ["access.log is not a regular file"])
-    assert check.denied()[1:] == ("warn", "nobody; not all of the access log can be read: access.log is not a regular file")
+    found = denials.Denials({}, ["denied.log is not a regular file"])
+    assert check.denied()[1:] == ("warn", "nobody; not all of the log can be read: denied.log is not a regular file")

@@ -14,7 +14,14 @@ from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import Usag
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway import configuration
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.programs import Completed
 
-PARAMETERS = {"config": "/etc/caddy/Caddyfile", "hostname": "nous.example.org", "cidrs": ["203.0.113.7/32"], "public_paths": ["/authorize"], "score": 1.4}
+PARAMETERS = {
+    "config": "/etc/caddy/Caddyfile",
+    "hostname": "nous.example.org",
+    "cidrs": ["203.0.113.7/32"],
+    "public_paths": ["/authorize"],
+    "limits": True,
+    "score": 1.4,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +64,7 @@ def test_parameters() -> None:
     configuration.PARAMETERS.write_text(json.dumps(PARAMETERS | {"config": "/etc/caddy/conf.d/nous.caddy"}), encoding="utf-8")
     parameters = configuration.parameters()
     assert configuration.config() == parameters.config == Path("/etc/caddy/conf.d/nous.caddy")
-    assert parameters[1:] == ("nous.example.org", ["203.0.113.7/32"], ["/authorize"], 1.4)
+    assert parameters[1:] == ("nous.example.org", ["203.0.113.7/32"], ["/authorize"], True, 1.4)
 
 
 def test_known_good() -> None:

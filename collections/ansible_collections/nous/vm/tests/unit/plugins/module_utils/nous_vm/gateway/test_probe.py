@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 HOST = "nous.example.org"
 DENIED = b"HTTP/1.1 403 Forbidden\r\nX-Gateway-Denied: address\r\nContent-Length: 0\r\n\r\n"
-PARAMETERS = configuration.Parameters(Path("/etc/caddy/Caddyfile"), HOST, ["203.0.113.7/32"], ["/authorize"], 1.4)
+PARAMETERS = configuration.Parameters(Path("/etc/caddy/Caddyfile"), HOST, ["203.0.113.7/32"], ["/authorize"], True, 1.4)
 
 
 def certificate(folder: Path) -> Path:
