@@ -306,7 +306,7 @@ def test_a_public_request_has_no_body(client: Client) -> None:
 
 
 def test_what_is_answered_about_the_whole_server(client: Client) -> None:
-    """Nothing of it reaches the server. Go itself answers OPTIONS * with an empty 200 before Caddy sees it (until Caddy 2.7 nothing can stop that)."""
+    """Nothing of it reaches the server. Go itself answers OPTIONS * with an empty 200 before Caddy sees it, and Caddy has no setting for that."""
     for source in (STRANGER, OPERATOR):
         answer = client.ask(source, "*", method="OPTIONS")
         assert (answer.seen, answer.rest) == (None, b"") or answer.status in (400, 403)
