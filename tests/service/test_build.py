@@ -24,7 +24,7 @@ INDEX = "http://127.0.0.1:8000/simple"
 RELEASE, ROOT = "some-release", "/srv/built"
 FOLDER = f"{ROOT}/releases/{RELEASE}"
 SENT = "/var/cache/nous-vm-test/nous-1.0.tar.gz"
-SECRET = "/srv/secret"
+STORE = "/var/cache/nous-vm/store"
 KILLS = 60 if FULL else 2
 PROJECT = """
 [build-system]
@@ -59,6 +59,7 @@ WHEELS = {
     "dep-1.0-py3-none-any.whl": wheel("dep", "1.0", {"dep/__init__.py": "VERSION = '1.0'\n"}),
     "dep-2.0-py3-none-any.whl": wheel("dep", "2.0", {"dep/__init__.py": "VERSION = '2.0'\n"}),
     "heavy-1.0-py3-none-any.whl": wheel("heavy", "1.0", {f"heavy/m{number}.py": f"VALUES = {list(range(999))}\n" for number in range(100)}),
+    "more-1.0-py3-none-any.whl": wheel("more", "1.0", {"more/__init__.py": "VERSION = '1.0'\n"}, ("dep",)),
     "nous-1.0-py3-none-any.whl": wheel("nous", "1.0", {"nous/__init__.py": "import dep\n"}, ("dep",)),
 }
 
@@ -107,8 +108,8 @@ class Builder:
         command = ["docker", "exec", "--interactive", self.container, "bash", "-c", f"{before} /usr/local/sbin/nous-vm build {release} --config - --json {how}"]
         return subprocess.run(command, input=json.dumps(config).encode(), capture_output=True, check=False)
 
-    def build(self, **source: Any) -> dict[str, Any]:
-        done = self.call(config(**source))
+    def build(self, extra: str = "", **source: Any) -> dict[str, Any]:
+        done = self.call(config(**source) | {"extra_requirements": extra})
         assert done.returncode in (0, 1), done
         document: dict[str, Any] = json.loads(done.stdout)
         assert (done.returncode == 1) == bool(document["reason"]), document
@@ -129,9 +130,8 @@ class Builder:
 
     def tree(self) -> str:
         """Return every file with size, mode and owner; of uv's note of when a source was made not the size, which has as many digits as the time."""
-        return self.sh(
-            f"cd {FOLDER} && find . -type f -not -name release.json -printf '%p %m %u ' \\( -name uv_cache.json -printf '\\n' -o -printf '%s\\n' \\) | sort"
-        )
+        files = "find . -type f -not -name release.json -not -name sbom.json"
+        return self.sh(f"cd {FOLDER} && {files} -printf '%p %m %u ' \\( -name uv_cache.json -printf '\\n' -o -printf '%s\\n' \\) | sort")
 
     def releases(self) -> list[str]:
         return self.sh(f"ls -A {ROOT}/releases").split()
@@ -144,9 +144,9 @@ class Builder:
 
 
 def config(**source: Any) -> dict[str, Any]:
-    defaults = {"description": "the source", "url": "", "ref": "", "archive": "", "sha256": "", "requirement": "", "constraints": ["dep<2"]}
+    defaults = {"description": "the source", "url": "", "ref": "", "archive": "", "sha256": "", "requirement": "", "constraints": ["dep<2"], "signers": []}
     environment = {"UV_DEFAULT_INDEX": INDEX, "UV_HTTP_RETRIES": "0"}
-    tools = {"python": "/usr/bin/python3", "uv": "/opt/uv/bin/uv", "environment": environment, "hidden": [SECRET], "extra_requirements": ""}
+    tools = {"python": "/usr/bin/python3", "uv": "/opt/uv/bin/uv", "environment": environment, "extra_requirements": "", "space": 64, "lock": "warn"}
     return {"release": RELEASE, "root": ROOT, "source": defaults | source} | tools
 
 
@@ -160,7 +160,7 @@ def made(host: Host) -> Iterator[Builder]:
 @pytest.fixture
 def builder(made: Builder) -> Builder:
     """Nothing is built yet, and nothing of the index is in uv's cache."""
-    made.sh(f"rm -rf {ROOT} {Path(SENT).parent}")
+    made.sh(f"rm -rf {ROOT} {STORE} {Path(SENT).parent}")
     return made
 
 
@@ -197,7 +197,7 @@ def test_another_hash_than_the_lock_has_is_rejected(builder: Builder, locked: di
     digest = hashlib.sha256(WHEELS["dep-1.0-py3-none-any.whl"]).hexdigest().encode()
     assert digest in locked["uv.lock"]
     tampered = locked | {"uv.lock": locked["uv.lock"].replace(digest, digest[::-1])}
-    rejected(builder, "Install what the lock says, hashes checked", "Hash mismatch for `dep==1.0`", **builder.send(pack(tampered)))
+    rejected(builder, "Download what it needs", "Hash mismatch for `dep==1.0`", **builder.send(pack(tampered)))
     assert builder.sh(f"ls -A {Path(SENT).parent}") == ""
 
 
@@ -231,11 +231,36 @@ def test_without_a_lock_the_constraints_hold(builder: Builder) -> None:
     builder.assert_sound()
 
 
-def test_a_wheel(builder: Builder) -> None:
+def extra(name: str, version: str) -> str:
+    """Return a line of extra requirements, as uv writes it."""
+    return f"{name}=={version} --hash=sha256:{hashlib.sha256(WHEELS[f'{name}-{version}-py3-none-any.whl']).hexdigest()}\n"
+
+
+def test_a_wheel_with_extra_requirements(builder: Builder) -> None:
     name = "nous-1.0-py3-none-any.whl"
-    builder.build(**builder.send(WHEELS[name], f"/var/cache/nous-vm/{name}"))
-    assert builder.seen("dep.VERSION") == "1.0"
+    builder.build(extra=extra("dep", "1.0") + extra("more", "1.0"), **builder.send(WHEELS[name], f"/var/cache/nous-vm/{name}"))
+    assert builder.seen("dep.VERSION, __import__('more').VERSION, os.path.exists(__import__('more').__cached__)") == "1.0 1.0 True"
+    assert [each["file"] for each in builder.about()["extra_packages"]] == ["more-1.0-py3-none-any.whl"]
+    assert '"pkg:pypi/more@1.0"' in builder.sh(f"cat {FOLDER}/sbom.json")
     builder.assert_sound()
+
+
+def test_extra_requirements_replace_nothing(builder: Builder) -> None:
+    step = "Install the extra requirements, hashes checked"
+    rejected(builder, step, "they replace dep==1.0, which the release needs", extra=extra("dep", "2.0"), **builder.send(pack(SOURCE)))
+
+
+@only_full("unit tests stand for it")
+@pytest.mark.parametrize(
+    ("lines", "step", "words"),
+    [
+        (f"more==1.0 --hash=sha256:{'0' * 64}\n", "Resolve the extra requirements", "the hash of no wheel of more 1.0"),
+        (extra("heavy", "1.0") + "more==9 --hash=sha256:00\n", "Resolve the extra requirements", "more==9"),
+    ],
+    ids=["hash", "version"],
+)
+def test_extra_requirements_that_are_rejected(builder: Builder, lines: str, step: str, words: str) -> None:
+    rejected(builder, step, words, extra=lines, **builder.send(pack(SOURCE)))
 
 
 @only_full("a wheel stands for it")
@@ -244,7 +269,7 @@ def test_an_index(builder: Builder) -> None:
     assert builder.seen("dep.VERSION") == "2.0"
     builder.assert_sound()
     builder.sh(f"rm -r {ROOT}")
-    rejected(builder, "Install the server", "nous==9", kind="index", requirement="nous==9")
+    rejected(builder, "Resolve what the server needs", "nous==9", kind="index", requirement="nous==9")
 
 
 def archives() -> dict[str, tuple[bytes, str]]:
@@ -301,7 +326,7 @@ def test_git(builder: Builder, commit: str, url: str, ref: str, part: int) -> No
     assert builder.build(kind="git", url=url, ref=ref)["changed"]
     assert builder.seen("__import__('nous.part').part.PART, dep.VERSION") == f"{part} 1.0"
     assert builder.about()["commit"] == builder.sh(f"git -C /srv/work rev-parse {ref}^{{commit}}")
-    assert builder.sh(f"ls -A {FOLDER}").split() == ["release.json", "source", "venv"]
+    assert builder.sh(f"ls -A {FOLDER}").split() == ["release.json", "sbom.json", "source", "venv"]
     assert builder.sh(f"find {FOLDER} -name .git") == ""
     builder.assert_sound()
 
@@ -339,59 +364,6 @@ def test_a_release_without_its_interpreter_is_built_anew(builder: Builder, break
     assert builder.build(kind="index", requirement="nous")["changed"]
     assert "old" not in builder.sh(f"ls {FOLDER}")
     builder.assert_sound()
-
-
-# A build backend that tries what a build must not do, writes down what it could, and gives nothing.
-BACKEND = """
-import json, os, pathlib, socket, subprocess
-def attempt(do):
-    try:
-        do()
-    except (OSError, subprocess.CalledProcessError) as error:
-        return type(error).__name__
-    return "done"
-def ask_systemd():
-    with socket.socket(socket.AF_UNIX) as asking:
-        asking.connect("/run/systemd/private")
-def build(*arguments, **options):
-    attempts = pathlib.Path(os.environ["UV_PROJECT_ENVIRONMENT"]).parents[1] / "attempts"
-    attempts.touch()
-    attempts.write_text(json.dumps({
-        "open the deployment lock": attempt(lambda: open("/run/nous-vm/deployment.lock").close()),
-        "read a secret": attempt(lambda: open("/srv/secret").read()),
-        "write to a release that is complete": attempt(lambda: pathlib.Path(attempts.parent, "complete/code").write_text("")),
-        "write where root may": attempt(lambda: open("/usr/local/sbin/attempt", "w")),
-        "ask systemd": attempt(ask_systemd),
-        "have systemd run something": attempt(lambda: subprocess.run(["systemd-run", "--quiet", "--wait", "true"], check=True)),
-        "give a file away": attempt(lambda: os.chown(attempts, 1234, 1234)),
-        "mount": attempt(lambda: subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/mnt"], check=True)),
-    }))
-    raise RuntimeError("tried")
-build_wheel = build_editable = build
-"""
-TRIES = SOURCE | {
-    "backend.py": BACKEND.encode(),
-    "pyproject.toml": re.sub("requires = .*\n.*", 'requires = []\nbuild-backend = "backend"\nbackend-path = ["."]', PROJECT).encode(),
-}
-
-
-@pytest.mark.parametrize("here", [False, True], ids=["in its unit", "unconfined"])
-def test_a_build_may_do_nothing_but_build(builder: Builder, here: bool) -> None:
-    """What a source runs to be built is nobody's: of root it has the name. Unconfined, all attempts succeed, so they can."""
-    builder.put(SECRET, b"secret")
-    builder.sh(f"mkdir -p {ROOT}/releases/complete && cd {ROOT}/releases/complete && touch release.json code")
-    assert builder.call(config(**builder.send(pack(TRIES))), how="--here" if here else "").returncode == 1
-    found = json.loads(builder.sh(f"cat {ROOT}/releases/attempts; if mountpoint -q /mnt; then umount /mnt; fi; rm -f /usr/local/sbin/attempt"))
-    assert len(found) == 8 and {outcome == "done" for outcome in found.values()} == {here}, found
-
-
-SECRETS = ["/etc/nous/secrets.env", "/etc/nous/keys/signing.pem", "/etc/nous-vm/deploy.json", "/etc/nous-vm/current/generation.json", "/var/lib/nous/state.db"]
-
-
-@pytest.mark.parametrize("secret", [*SECRETS, "/opt/nous/backups", "/var/log/nous/audit.jsonl", "/etc/shadow"])
-def test_the_role_hides_what_no_build_needs(host: Host, secret: str) -> None:
-    hidden = json.loads(host.sh("cat /etc/nous-vm/build.json"))["hidden"]
-    assert any(f"{secret}/".startswith(f"{place}/") for place in hidden), hidden
 
 
 def test_other_releases_are_left_alone_and_halves_are_removed(builder: Builder) -> None:

@@ -22,7 +22,7 @@ def test_one_without_tools_never_takes_the_server_s_place(releases: Releases) ->
     assert (tried.rc, tried.document["reason"], tried.document["rollback"]) == (1, "over stdio, it has no tools", f"{releases.first} was not stopped")
     assert releases.host.show("MainPID") == pid
     assert list(releases.status()["failed"]) == [bad]
-    assert releases.host.sh(f"ls {ROOT}") == "backups\ncurrent\nknown-good.json\nreleases"
+    assert releases.host.sh(f"ls {ROOT}") == "backups\nbuilding\ncurrent\nreleases"
 
 
 def test_one_that_works_is_tried_on_copies(releases: Releases) -> None:

@@ -29,6 +29,8 @@ class Names(NamedTuple):
     copy: str
     candidate: str
     check: str
+    fetch: str
+    build: str
     follow: str
     follow_timer: str
     proxy_admin: Path
@@ -50,6 +52,8 @@ def names(instance: str = "") -> Names:
         copy=f"{base}-copy.service",
         candidate=f"{base}-candidate.service",
         check=f"{base}-check.service",
+        fetch=f"{base}-fetch.service",
+        build=f"{base}-build.service",
         follow=f"{base}-follow.service",
         follow_timer=f"{base}-follow.timer",
         proxy_admin=Path(f"/run/{base}-proxy-admin/haproxy.sock"),

@@ -94,6 +94,11 @@ OPTIONS: dict[str, Rule] = {
     "nous_service_source": choice("git", "archive", "index"),
     "nous_service_git_url": text_line("a URL of a git repository", "https://github.com/rmednitzer/nous.git", r"[a-z+]+://[^\s]+|[^\s:@]+@[^\s:]+:[^\s]+"),
     "nous_service_git_ref": text_line("a commit, a tag or a branch", "v0.1.0", "[A-Za-z0-9][A-Za-z0-9._/+-]*"),
+    "nous_service_git_signers": List(
+        element=text_line(pattern=f"[^#]{LINE} (ssh|ecdsa|sk-ssh|sk-ecdsa)-{LINE}"),
+        allowed="a list of lines as in ssh's allowed_signers, each a name and a public key",
+        example="[dev@example.org ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI...]",
+    ),
     "nous_service_follow": Flag(),
     "nous_service_archive": ControllerPath(path=True, allowed=f"nothing, or {ARCHIVE}", example="dist/nous-0.1.0.tar.gz"),
     "nous_service_requirement": text_line("nothing, or a requirement as in PEP 508", "nous==0.1.0", f"([A-Za-z0-9]{LINE})?"),
@@ -103,6 +108,7 @@ OPTIONS: dict[str, Rule] = {
     "nous_service_extra_requirements": ControllerPath(
         path=True, allowed="nothing, or the path of a requirements file on the controller, each line a version with its hashes", example="telemetry.txt"
     ),
+    "nous_service_lock": choice("warn", "fail"),
     "nous_service_python": absolute_path("/usr/bin/python3", names=2),
     "nous_service_uv": absolute_path("/opt/uv/bin/uv", names=2),
     "nous_service_build_environment": environment(),
@@ -225,7 +231,7 @@ def no_password_in_source(values: Values) -> Iterator[Fault]:
     variable = {"git": "nous_service_git_url", "index": "nous_service_requirement"}.get(values["nous_service_source"])
     if variable and PASSWORD.search(values[variable]):
         given = f"is {shown(values[variable])}, with a name or password that would be in process lists, journals and the release's notes"
-        allowed = "one without, and a key for ssh, a credential helper of git or a .netrc of root's on the host"
+        allowed = "one without, and a key for ssh, a .git-credentials or a .netrc of root's on the host"
         yield Fault(variable, given, allowed, "ssh://git@github.com/rmednitzer/nous.git")
 
 
@@ -233,6 +239,15 @@ def follows_a_branch(values: Values) -> Iterator[Fault]:
     if values["nous_service_follow"] and (values["nous_service_source"] != "git" or re.fullmatch(COMMIT, values["nous_service_git_ref"])):
         allowed = "true for nous_service_source git with a branch"
         yield Fault("nous_service_follow", f"is true, and {source(values)} does not move", allowed, "nous_service_git_ref main")
+    elif values["nous_service_follow"] and values["nous_service_git_url"].startswith(("http://", "git://")):
+        given = f"is {shown(values['nous_service_git_url'])}, and nous_service_follow is true: whoever is on the way could give this host another commit"
+        yield Fault("nous_service_git_url", given, "a URL that begins with https:// or ssh://", "https://github.com/rmednitzer/nous.git")
+
+
+def signers_need_git(values: Values) -> Iterator[Fault]:
+    if values["nous_service_git_signers"] and values["nous_service_source"] != "git":
+        given = f"is not empty, and nous_service_source is {values['nous_service_source']}, which has no signatures"
+        yield Fault("nous_service_git_signers", given, "an empty list, or nous_service_source git", "[]")
 
 
 def key_has_a_way_out(values: Values) -> Iterator[Fault]:
@@ -353,6 +368,7 @@ ROLE = Role(
         places_can_be_written,
         no_password_in_source,
         follows_a_branch,
+        signers_need_git,
         key_has_a_way_out,
         migration_can_be_undone,
         health_check_fits,

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 from ..kinds import NAME, absolute_path, packages, text_line, without_credentials
 from ..role import Host, Questions, Role, Values
-from ..rules import Dict, Fault, Flag, Text
+from ..rules import Dict, Fault, Flag, List, Text
 
+LOCKED_UV = "0.13.9"  # whose hashes are in the role's files/uv.txt
 VERSION = "[0-9]{1,4}([.][0-9]{1,6})+"
 
 
@@ -29,6 +30,9 @@ OPTIONS = {
     "python_runtime_interpreter": absolute_path("/usr/bin/python3"),
     "python_runtime_minimum": text_line("a version of Python, in quotes", '"3.12"', "3[.][0-9]{1,3}"),
     "python_runtime_uv_version": text_line("an exact version of uv", "0.13.9", f"{VERSION}((a|b|rc)[0-9]{{1,4}})?"),
+    "python_runtime_uv_hashes": List(
+        element=text_line("64 hexadecimal digits", "", "[0-9a-f]{64}"), allowed="a list of SHA-256, each 64 hexadecimal digits", example="[0f3c...]"
+    ),
     # Whatever is in the folder goes when another version of uv comes: /opt or /usr/local must not be meant by mistake.
     "python_runtime_uv_home": Text(
         pattern=f"(/{NAME})+/uv[A-Za-z0-9._@+-]*", path=True, allowed="an absolute path whose last name begins with uv", example="/opt/uv"
@@ -43,6 +47,14 @@ OPTIONS = {
     "python_runtime_packages": packages("python3-venv"),
     "python_runtime_manage_packages": Flag(),
 }
+
+
+def hashes_are_known(values: Values) -> Iterator[Fault]:
+    """Yield the fault of a version of uv that nobody gave the hashes of: what the index gives would be taken for it."""
+    version = values["python_runtime_uv_version"]
+    if version != LOCKED_UV and not values["python_runtime_uv_hashes"]:
+        given = f"is empty, and python_runtime_uv_version is {version}, whose hashes the collection does not have"
+        yield Fault("python_runtime_uv_hashes", given, f"a list of SHA-256, or python_runtime_uv_version {LOCKED_UV}")
 
 
 def questions(values: Values) -> Questions:
@@ -68,4 +80,4 @@ def lacks(values: Values, host: Host) -> Iterator[Fault]:
         yield Fault(home, f"has no uv {version}", "")
 
 
-ROLE = Role("python_runtime", OPTIONS, questions=questions, judge=judge, lacks=lacks)
+ROLE = Role("python_runtime", OPTIONS, together=(hashes_are_known,), questions=questions, judge=judge, lacks=lacks)

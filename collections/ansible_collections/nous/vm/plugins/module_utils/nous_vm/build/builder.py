@@ -1,121 +1,199 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The build itself, step by step.
+"""The build, step by step, as root sees it: what is to be fetched, what is to be built from it, and what is written down of it.
 
-The source's own uv.lock says what is installed, hashes checked; a source without one is installed within the constraints.
+Root runs nothing of the source and reads nothing where a build can write.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import time
+from pathlib import Path
 from typing import Any
 
+from ..atomic import write_json
 from ..errors import NousVmError
 from ..foreign import printable
-from . import archive, git, lock
-from .configuration import Configuration
-from .release import VERSION, clear, complete, is_built, make_readable, remove
-from .tools import BuildError, Tools
+from ..locks import held
+from ..programs import run
+from . import extra, pylock, sbom
+from .configuration import CACHE, Configuration
+from .release import COMPLETE, SBOM, clear, complete, damage, failure, minor, put_in_place, record
+from .store import Store
+from .stream import Tree, digest
+from .tools import BuildError, causes
+from .unit import COMMIT, LOCK, NICE, WAIT, StepError, Units
+
+VERSION = "import platform; print(platform.python_version())"
+ROUNDS = 4  # of finding out what builds themselves need
+FITS = "fits"
 
 
 class Builder:
     """A release to be, and the step that is being taken."""
 
-    def __init__(self, configuration: Configuration, tools: Tools) -> None:
-        self.configuration, self.tools, self.source = configuration, tools, configuration.source
-        self.folder = configuration.releases / configuration.release
-        self.tree, self.venv = self.folder / "source", self.folder / "venv"
+    def __init__(self, configuration: Configuration, units: Units, store: Store) -> None:
+        self.configuration, self.units, self.store, self.source = configuration, units, store, configuration.source
+        self.folder, self.work = configuration.releases / configuration.release, units.work
+        self.made = configuration.building / configuration.release
         self.step = ""
 
-    def run(self) -> dict[str, Any]:
+    def run(self, again: bool = False) -> dict[str, Any]:
         """Build the release, if it is not built; leave nothing of it if it cannot be built. Return the document that the command prints."""
         result: dict[str, Any] = {"changed": False, "release": self.configuration.release, "reason": None, "step": None}
-        if is_built(self.tools, self.folder):
-            return result
         try:
-            self.make()
+            if not again and (known := failure(self.folder)):
+                return result | {"reason": f"{self.folder.name} is not built: {known}", "step": "Look for a failure that is known"}
+            self.step = "Query the interpreter for its version"
+            python = self.version()
+            if not again and self.is_built(python):
+                return result
+            warning = self.make(python)
         except (NousVmError, OSError) as error:
-            with contextlib.suppress(OSError):
-                remove(self.folder)
             why = error if isinstance(error, NousVmError) else f"error: {error}"
-            reason = f'{self.source["description"]} gave no release: "{self.step}" failed with {why}'
-            return result | {"reason": reason, "step": self.step}
+            step = error.step if isinstance(error, StepError) else self.step
+            return result | {"reason": f'{self.source["description"]} gave no release: "{step}" failed with {why}', "step": step}
         finally:
+            for left in (self.work, self.made):
+                shutil.rmtree(left, ignore_errors=True)
             if self.configuration.archive:
                 self.configuration.archive.unlink(missing_ok=True)
-        return result | {"changed": True}
+        return result | {"changed": True} | ({"warning": warning} if warning else {})
 
-    def make(self) -> None:
-        """Build the release."""
-        self.step = "Query the interpreter for its version"
-        python = self.tools.run(self.configuration.python, "-c", VERSION)
+    def version(self) -> str:
+        """Return the version of the interpreter to build for."""
+        done = run([self.configuration.python, "-I", "-c", VERSION], timeout=60)
+        if done.returncode:
+            raise BuildError(causes(done))
+        return done.text.strip()
+
+    def is_built(self, python: str) -> bool:
+        """Tell whether the release is built, undamaged, and its interpreter still the one that it was built for."""
+        known = minor(str(record(self.folder).get("python")))
+        return known == minor(python) and os.access(self.folder / "venv/bin/python", os.X_OK) and damage(self.folder) is None
+
+    def make(self, python: str) -> str | None:
+        """Build the release; return a warning, if there is one."""
         self.step = "Make room for it"
-        clear(self.configuration.releases, self.configuration.release)
-        self.folder.mkdir(exist_ok=True)
-        commit = self.fetch()
-        locked = self.install()
-        if self.configuration.extra_requirements:
-            self.add()
-        if self.tree.exists():
-            self.compile()
-            shutil.rmtree(self.tree / ".git", ignore_errors=True)
-        self.step = "Make it readable for the server"
-        make_readable(self.folder)
+        clear(self.configuration.releases, self.configuration.building)
+        shutil.rmtree(self.work, ignore_errors=True)
+        for place in (self.work, self.work / "fetched", self.made):
+            place.mkdir(mode=0o755, parents=True)
+        self.step = "Fetch the source"
+        request = {"do": "source", "version": minor(python), "constraints": self.source["constraints"], "source": self.source | self.archive()}
+        found, source = self.units.fetch(request, self.work / "fetched")
+        packages = pylock.received(found["packages"])
+        commit = found.get("commit")
+        if commit is not None and not COMMIT.fullmatch(str(commit)):
+            raise BuildError(f"error: {printable(str(commit))} is no commit")
+        more = self.besides(packages, minor(python))
+        needed, lock, tree = self.build(packages, more, str(found["builds"]), minor(python))
+        locked = bool(found["locked"])
+        warning = self.judge(lock) if locked else None
         self.step = "Write down that the release is complete"
-        about = {"release": self.configuration.release, "source": self.source["description"], "commit": commit, "locked": locked, "python": python}
-        complete(self.tools, self.folder, about | {"built_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
+        about = {
+            "source": self.source["description"],
+            "commit": commit,
+            "signer": found.get("signer") and printable(str(found["signer"])),
+            "python": python,
+            "locked": locked,
+            "lock": lock,
+        }
+        made_of = {name: self.source[name] for name in ("kind", "url", "ref", "sha256", "requirement", "constraints") if self.source.get(name)}
+        made_of |= {"extra_requirements": self.configuration.extra_requirements} if self.configuration.extra_requirements else {}
+        files = {"packages": pylock.told(packages), "extra_packages": pylock.told(more), "build_packages": pylock.told(needed)}
+        about |= {"made_of": made_of | {"source_tree": source.digest}, "built_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **files}
+        write_json(self.made / SBOM, sbom.document(self.made.name, about, [*packages, *more], needed, sbom.installed(self.made / "venv")), 0o644)
+        complete(self.made, about, tree)
+        put_in_place(self.made, self.folder)
+        self.prune()
+        return warning
 
-    def fetch(self) -> str | None:
-        """Get the source; return its commit, if it has one."""
-        if self.source["kind"] == "git":
-            self.step = "Fetch the source from git"
-            return git.fetch(self.tools, self.tree, self.source["url"], self.source["ref"])
-        if path := self.configuration.archive:
-            self.step = "Read the archive"
-            archive.verify(path, self.source["sha256"])
-            if path.suffix != ".whl":
-                self.step = "Unpack the source archive"
-                archive.unpack(path, self.tree)
-        return None
+    def archive(self) -> dict[str, str]:
+        """Lend the fetch unit a copy of the archive that was sent, if it is the one that was meant; return its name."""
+        path = self.configuration.archive
+        if path is None:
+            return {}
+        self.step = "Read the archive"
+        (self.work / "archive").mkdir(mode=0o755)
+        copy = self.work / "archive" / path.name
+        shutil.copyfile(path, copy)
+        if digest(copy) != self.source["sha256"]:
+            raise BuildError(f"error: {path} is not the one that was meant: its sha256 is another")
+        copy.chmod(0o644)
+        return {"name": path.name}
 
-    def install(self) -> bool:
-        """Install the server and what it needs; return whether a lock said what."""
-        python = self.configuration.python
-        if (path := self.tree / "uv.lock").exists():
-            self.step = "Read the source's lock"
-            lock.check(path)
-            self.step = "Install what the lock says, hashes checked"
-            self.tools.run(self.configuration.uv, "sync", "--project", self.tree, "--python", python, "--frozen", "--no-dev", "--compile-bytecode")
-            return True
-        self.step = "Make a virtual environment"
-        self.tools.run(self.configuration.uv, "venv", "--python", python, self.venv)
-        self.step = "Install the server"
-        constraints = self.folder / "constraints.txt"
-        constraints.write_text("".join(f"{line}\n" for line in self.source["constraints"]), encoding="utf-8")
-        what = ["--editable", str(self.tree)] if self.tree.exists() else [str(self.configuration.archive or self.source["requirement"])]
-        pip = ["pip", "install", "--python", str(self.venv / "bin/python"), "--compile-bytecode", "--constraint", str(constraints)]
-        self.tools.run(self.configuration.uv, *pip, *what)
-        return False
+    def besides(self, packages: list[pylock.Package], python: str) -> list[pylock.Package]:
+        """Return what the extra requirements bring besides the packages of the release."""
+        if not (given := self.configuration.extra_requirements):
+            return []
+        self.step = "Resolve the extra requirements"
+        request = {"do": "extra", "version": python, "constraints": [], "requirements": given}
+        found = pylock.received(self.units.fetch(request, self.work / "none").result["packages"])
+        return extra.besides(found, given, packages)
 
-    def add(self) -> None:
-        """Install the extra requirements; raise BuildError if they change what is there, or lack something."""
-        self.step = "Install the extra requirements, hashes checked"
-        python = ["--python", str(self.venv / "bin/python")]
-        extra = self.folder / "extra-requirements.txt"
-        extra.write_text(self.configuration.extra_requirements, encoding="utf-8")
-        before = self.tools.run(self.configuration.uv, "pip", "freeze", *python).splitlines()
-        pip = ["pip", "install", *python, "--no-deps", "--require-hashes", "--only-binary", ":all:", "--compile-bytecode", "--requirement", str(extra)]
-        self.tools.run(self.configuration.uv, *pip)
-        changed = set(before) - set(self.tools.run(self.configuration.uv, "pip", "freeze", *python).splitlines())
-        if changed:
-            raise BuildError(f"error: they replace {', '.join(map(printable, sorted(changed)))}, which the release needs as it is")
-        self.tools.run(self.configuration.uv, "pip", "check", *python)
+    def build(self, packages: list[pylock.Package], more: list[pylock.Package], key: str, python: str) -> tuple[list[pylock.Package], str, Tree]:
+        """Build the release, with what its builds need; return that, what is known of the lock, and what came."""
+        needed = pylock.received(self.store.resolved(key))
+        source = (self.work / "fetched/source").is_dir()
+        wheel = self.configuration.archive.name if self.configuration.archive and self.configuration.archive.suffix == ".whl" else ""
+        for _round in range(ROUNDS):
+            self.provide([*packages, *more, *needed], python)
+            if wheel:
+                (self.work / "files" / wheel).hardlink_to(self.work / "archive" / wheel)
+            self.step = "Build the release"
+            request = {"packages": pylock.told(packages), "extra": self.configuration.extra_requirements, "wheel": wheel, "source": source}
+            found, tree = self.units.build(request, self.made)
+            if "needs" not in found:
+                return needed, printable(str(found["lock"])), tree
+            self.step = "Resolve what the build itself needs"
+            request = {"do": "resolve", "version": python, "constraints": [], "requirements": found["needs"]}
+            more = pylock.received(self.units.fetch(request, self.work / "none").result["packages"])
+            needed = list(dict.fromkeys([*needed, *more]))
+            self.store.remember(key, needed)
+        raise BuildError(f"error: the build needs something else in each of {ROUNDS} rounds")
 
-    def compile(self) -> None:
-        """Compile the source's own modules, because the server cannot write there."""
-        self.step = "Compile the source's own modules"
-        modules = self.tree / "src" if (self.tree / "src").exists() else self.tree
-        self.tools.run(self.venv / "bin/python", "-m", "compileall", "-q", modules)
+    def provide(self, packages: list[pylock.Package], python: str) -> None:
+        """Have the files of packages in the store, and show them to the build."""
+        self.step = "Download what it needs"
+        if missing := self.store.missing(packages):
+            got = self.work / "got"
+            shutil.rmtree(got, ignore_errors=True)
+            got.mkdir()
+            self.units.fetch({"do": "files", "version": python, "packages": pylock.told(missing)}, got)
+            self.store.take(got)
+            if lost := self.store.missing(packages):
+                raise BuildError(f"error: {lost[0].file} did not come")
+        self.store.show(packages, self.work / "files")
+
+    def judge(self, lock: str) -> str | None:
+        """Return a warning about a lock that does not fit; raise BuildError if that is what nous_service_lock asks for."""
+        self.step = "Compare the lock with the source"
+        if lock == FITS:
+            return None
+        what = {"stale": "uv.lock does not fit pyproject.toml: it was not made anew after a change (uv lock)"}.get(lock)
+        text = what or f"nobody can tell whether uv.lock fits pyproject.toml: {lock}"
+        if self.configuration.lock == "fail":
+            raise BuildError(f"error: {text}; nous_service_lock is fail")
+        return text
+
+    def prune(self) -> None:
+        """Remove from the store what no release that is left was made of."""
+        records = [record(path.parent) for path in self.configuration.releases.glob(f"*/{COMPLETE}")]
+        wanted = {str(entry.get("sha256")) for known in records for kind in ("packages", "extra_packages", "build_packages") for entry in known.get(kind, [])}
+        self.store.prune(wanted)
+
+
+def build_here(configuration: Configuration, again: bool = False) -> dict[str, Any]:
+    """Build the release in this process; another build is waited for."""
+    os.umask(0o022)
+    with contextlib.suppress(PermissionError):
+        os.nice(NICE)
+    for folder in (configuration.releases, configuration.building):
+        folder.mkdir(parents=True, exist_ok=True)
+    with held(LOCK, f"build {configuration.release}", wait=WAIT):
+        return Builder(configuration, Units(configuration, Path(CACHE, "building")), Store()).run(again)

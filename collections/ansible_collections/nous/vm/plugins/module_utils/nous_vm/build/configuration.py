@@ -5,11 +5,12 @@
 
 release             its name; no other can be built from this file
 root, python, uv    directory of the releases, interpreter to build for, installer
-hidden              files and folders that a build must not read
-environment         variables for git and uv
+environment         variables for git and uv, which fetch
 extra_requirements  what else is installed: lines NAME==VERSION --hash=sha256:..., or nothing
-source              kind git (url, ref), archive (archive, sha256: a .tar.gz or .whl on this host, removed afterwards) or index (requirement); constraints;
-                    description: what to call it
+space               MiB that a release, or what it is made of, may take
+lock                what to do about a lock that does not fit its source: warn or fail
+source              kind git (url, ref, signers: lines as in ssh's allowed_signers), archive (archive, sha256: a .tar.gz or .whl on this host, removed
+                    afterwards) or index (requirement); constraints; description: what to call it
 """
 
 from __future__ import annotations
@@ -24,21 +25,7 @@ from ..foreign import printable
 from ..names import CONFIGURATION
 
 PATH = CONFIGURATION / "build.json"
-CACHE = "/var/cache/uv"
-# Of git and uv.
-ENVIRONMENT = {
-    "HOME": "/root",
-    "LANG": "C.UTF-8",
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_HTTP_LOW_SPEED_LIMIT": "1000",  # bytes a second: a server that stalls must not hold the build for ever
-    "GIT_HTTP_LOW_SPEED_TIME": "60",
-    "UV_CACHE_DIR": CACHE,
-    "UV_LINK_MODE": "copy",
-    "UV_NO_PROGRESS": "1",
-    "UV_PYTHON_DOWNLOADS": "never",
-    "UV_SYSTEM_CERTS": "1",
-}
+CACHE = Path("/var/cache/nous-vm")
 
 
 class Configuration(NamedTuple):
@@ -48,9 +35,10 @@ class Configuration(NamedTuple):
     root: Path
     python: str
     uv: str
-    hidden: list[str]
     environment: dict[str, str]
     extra_requirements: str
+    space: int
+    lock: str
     source: dict[str, Any]
 
     @property
@@ -59,14 +47,14 @@ class Configuration(NamedTuple):
         return self.root / "releases"
 
     @property
+    def building(self) -> Path:
+        """Where a release is written before it is complete."""
+        return self.root / "building"
+
+    @property
     def archive(self) -> Path | None:
         """The archive that the source is, if it is one."""
         return Path(self.source["archive"]) if self.source["kind"] == "archive" else None
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """The environment of git and uv."""
-        return ENVIRONMENT | {"UV_PROJECT_ENVIRONMENT": str(self.releases / self.release / "venv")} | self.environment
 
     def at(self, release: str, commit: str) -> Configuration:
         """Return what to build another commit of the same repository from."""
@@ -86,9 +74,10 @@ def load(path: str = str(PATH)) -> Configuration:
             root=Path(about["root"]),
             python=str(about["python"]),
             uv=str(about["uv"]),
-            hidden=[str(each) for each in about["hidden"]],
             environment={str(name): str(value) for name, value in about["environment"].items()},
             extra_requirements=str(about["extra_requirements"]),
+            space=int(about["space"]),
+            lock=str(about["lock"]),
             source=_source(about["source"]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -97,5 +86,5 @@ def load(path: str = str(PATH)) -> Configuration:
 
 def _source(source: dict[str, Any]) -> dict[str, Any]:
     """Return a source that has what its kind needs."""
-    needed = {"git": ["url", "ref"], "archive": ["archive", "sha256"], "index": ["requirement"]}[source["kind"]]
+    needed = {"git": ["url", "ref", "signers"], "archive": ["archive", "sha256"], "index": ["requirement"]}[source["kind"]]
     return {name: source[name] for name in ("kind", "description", "constraints", *needed)}

@@ -1,20 +1,19 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Programs that a build runs, git, uv and the release's own interpreter, each within a limit of time."""
+"""Programs that fetch and build run in their sandboxes, git, uv and the source's own, each within a limit of time."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import NousVmError
 from ..foreign import printable
 from ..programs import Completed, run
-from .configuration import Configuration
 
-LONGEST = 3600.0  # seconds that one program may take
+LONGEST = 3600.0  # seconds that one program may take; its unit ends earlier
 CAUSE = re.compile(r"(error|cause|fatal): ")
 LINES = 12  # of what a program prints, that are told at most
 
@@ -26,17 +25,16 @@ class BuildError(NousVmError):
 class Tools:
     """The programs, with the environment that they get."""
 
-    def __init__(self, configuration: Configuration, lock: int | None = None) -> None:
-        self.environment = configuration.variables
-        self.descriptors: Sequence[int] = [] if lock is None else [lock]
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = environment
 
-    def ask(self, *argv: str | Path) -> Completed:
-        """Run a program. It holds the lock too, so that no other build begins while one that was left behind goes on."""
-        return run(argv, timeout=LONGEST, env=self.environment, pass_fds=self.descriptors)
+    def ask(self, *argv: str | Path, stdin: bytes | None = None, cwd: str | Path = "/") -> Completed:
+        """Run a program."""
+        return run(argv, timeout=LONGEST, limit=16 << 20, env=self.environment, stdin=stdin, cwd=cwd)
 
-    def run(self, *argv: str | Path) -> str:
+    def run(self, *argv: str | Path, stdin: bytes | None = None, cwd: str | Path = "/") -> str:
         """Run a program that has to succeed and return what it printed."""
-        done = self.ask(*argv)
+        done = self.ask(*argv, stdin=stdin, cwd=cwd)
         if done.returncode:
             raise BuildError(causes(done))
         return done.text.strip()

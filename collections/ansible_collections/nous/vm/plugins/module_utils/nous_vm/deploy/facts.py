@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import read_json
+from ..build.release import seems_whole
 from ..errors import ForeignError
 from ..foreign import parse_json
 from ..names import COMMAND, CONFIGURATION, Names, names
@@ -33,10 +34,15 @@ def facts(root: str) -> dict[str, Any]:
     return {
         "current": current,
         "source": str(about(folder / "releases" / current / COMPLETE).get("source", "")),
-        "releases": sorted(path.parent.name for path in folder.glob(f"releases/*/{COMPLETE}") if os.access(path.parent / "venv/bin/python", os.X_OK)),
+        "releases": sorted(path.parent.name for path in folder.glob(f"releases/*/{COMPLETE}") if can_run(path.parent)),
         "follow": follow(names()),
         "settled": settled(),
     }
+
+
+def can_run(folder: Path) -> bool:
+    """Tell whether a release is there to be deployed; a deployment looks more closely."""
+    return os.access(folder / "venv/bin/python", os.X_OK) and seems_whole(folder)
 
 
 def follow(known: Names) -> str:

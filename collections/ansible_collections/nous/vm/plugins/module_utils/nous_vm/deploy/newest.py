@@ -11,8 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..build.configuration import Configuration
-from ..build.git import newest_commit
-from ..build.unit import build
+from ..build.unit import build, newest_commit
 from ..errors import NousVmError, UsageError
 from .operations import check
 from .releases import about

@@ -44,7 +44,7 @@ class Releases:
         return sorted(path.parent.name for path in self.folder.glob(f"*/{COMPLETE}") if not path.parent.is_symlink())
 
     def unable(self, release: str) -> str | None:
-        """Return why a release cannot run: it is not built, or the Python that it was built for is gone, or is another by now.
+        """Return why a release cannot run: it is not built or damaged, or the Python that it was built for is gone, or is another by now.
 
         The name of the interpreter has to tell, /usr/bin/python3.13 say: to ask it would be to run the release with all of root's rights.
         """
@@ -53,7 +53,9 @@ class Releases:
         interpreter = (folder / "venv/bin/python").resolve()
         found = interpreter.name.removeprefix("python") if os.access(interpreter, os.X_OK) else ""
         if release in self.built() and found in (".".join(wanted.split(".")[:2]), "3"):  # 3 does not tell; the health check will
-            return None
+            from ..build.release import damage
+
+            return damage(folder)
         now = f"is Python {printable(found)} now" if found else "does not run any more"
         return f"{release} cannot run: it was built for Python {wanted}, and its interpreter {now}"
 

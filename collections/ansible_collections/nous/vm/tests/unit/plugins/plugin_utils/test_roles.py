@@ -143,6 +143,24 @@ WRONG: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "uv where other things are": ("python_runtime", {"python_runtime_uv_home": "/usr/local"}, ['python_runtime_uv_home is "/usr/local"']),
     "uv with a detour": ("python_runtime", {"python_runtime_uv_home": "/opt/../uv"}, ['python_runtime_uv_home is "/opt/../uv"']),
     "inexact version": ("python_runtime", {"python_runtime_uv_version": "0.13.*"}, ['python_runtime_uv_version is "0.13.*"']),
+    "uv that nobody has the hashes of": ("python_runtime", {"python_runtime_uv_version": "0.13.8"}, ["python_runtime_uv_hashes is empty, and"]),
+    "uv with a short hash": ("python_runtime", {"python_runtime_uv_hashes": ["abc"]}, ['python_runtime_uv_hashes has "abc"']),
+    "following without TLS": (
+        "nous_service",
+        {"nous_service_follow": True, "nous_service_git_ref": "main", "nous_service_git_url": "http://example.org/nous.git"},
+        ['nous_service_git_url is "http://example.org/nous.git", and nous_service_follow is true'],
+    ),
+    "following by git's own protocol": (
+        "nous_service",
+        {"nous_service_follow": True, "nous_service_git_ref": "main", "nous_service_git_url": "git://example.org/nous.git"},
+        ['nous_service_git_url is "git://example.org/nous.git", and nous_service_follow is true'],
+    ),
+    "signers of what has no signatures": (
+        "nous_service",
+        {"nous_service_source": "index", "nous_service_requirement": "nous", "nous_service_git_signers": ["a@b ssh-ed25519 AAAA"]},
+        ["nous_service_git_signers is not empty, and nous_service_source is index"],
+    ),
+    "a signer without a key": ("nous_service", {"nous_service_git_signers": ["a@b"]}, ['nous_service_git_signers has "a@b"']),
     "password of the index": (
         "python_runtime",
         {"python_runtime_index_url": "https://ada:canary@mirror.example.org/simple/"},

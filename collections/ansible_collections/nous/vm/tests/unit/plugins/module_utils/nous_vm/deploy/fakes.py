@@ -26,6 +26,8 @@ from typing import IO, Any
 
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import events, locks, pause, programs, systemd
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.build import stream
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.build.release import OWN
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy import candidate, copies, preflight, running, server, units
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.configuration import Configuration, load
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.proxy import Proxy
@@ -343,12 +345,17 @@ class Host:
     def configuration(self) -> Configuration:
         return load(self.path)
 
-    def build(self, name: str, python: str = "3.13.5") -> str:
+    def build(self, name: str, python: str = "3.13.5", programs: Sequence[str] = ()) -> str:
         """Make a release, which does what its name says."""
         folder = self.root / "releases" / name
         (folder / "venv/bin").mkdir(parents=True)
+        for program in programs:
+            (folder / program).touch()
         (folder / "venv/bin/python").symlink_to(self.interpreter())
-        (folder / "release.json").write_text(json.dumps({"release": name, "python": python, "source": f"the source of {name}", "commit": name}))
+        found = stream.read(folder, OWN)
+        tree = {"sha256": found.digest, "entries": found.entries, "size": found.size}
+        about = {"release": name, "python": python, "source": f"the source of {name}", "commit": name, "tree": tree}
+        (folder / "release.json").write_text(json.dumps(about))
         return name
 
     def interpreter(self) -> Path:

@@ -359,7 +359,15 @@ def test_releases(shell: Shell, host: Host) -> None:
 
 
 FOLLOWED = BuildConfiguration(
-    "git-000000000000-py3.13", Path("/opt/nous"), "/usr/bin/python3", "/uv", [], {}, "", {"kind": "git", "ref": "main", "url": "https://example.org/nous.git"}
+    "git-000000000000-py3.13",
+    Path("/opt/nous"),
+    "/usr/bin/python3",
+    "/uv",
+    {},
+    "",
+    1024,
+    "warn",
+    {"kind": "git", "ref": "main", "url": "https://example.org/nous.git"},
 )
 COMMIT = "0123456789abcdef"
 NEWEST = "git-0123456789ab-py3.13"

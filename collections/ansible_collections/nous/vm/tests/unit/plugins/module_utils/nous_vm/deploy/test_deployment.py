@@ -90,8 +90,7 @@ def test_what_a_candidate_wrote_is_gone(host: Host) -> None:
 
 
 def test_a_migration_runs_as_the_server_in_its_slice_and_sandboxed(host: Host) -> None:
-    program = host.root / "releases" / host.build("other") / "venv/bin/migrate"
-    program.touch()
+    program = host.root / "releases" / host.build("other", programs=["venv/bin/migrate"]) / "venv/bin/migrate"
     assert deploy(host.service(migrate=["venv/bin/migrate", "up"]), "other", again=False)["reason"] is None
     (call,) = [call for call in host.systemd.calls if f"--unit={NAMES.migrate}" in call]
     assert call[-2:] == [str(program), "up"]
