@@ -103,7 +103,7 @@ def test_what_cannot_work_is_rejected(inventory: dict[str, Any], tmp_path: Path)
         "nothing": ('nous_vm_collection is \\"\\"; allowed is one exact version', {"nous_vm_collection": ""}),
         "checksum": ("together with nous_vm_collection_sha256", {"nous_vm_collection_sha256": ""}),
         "version": ('nous_vm_collection is \\"nous.vm\\"; allowed is one exact version', {"nous_vm_collection": "nous.vm"}),
-        "ansible": ('nous_vm_ansible_core is \\">=2.19\\"; allowed is an exact version from 2.19 on', {"nous_vm_ansible_core": ">=2.19"}),
+        "ansible": ('nous_vm_ansible_lock is \\"/etc/hostname\\"; allowed is the absolute path', {"nous_vm_ansible_lock": "/etc/hostname"}),
         "archive": ("allowed is a nous_vm_archive_url where the host gets the same file", {"nous_service_source": "archive", "nous_service_archive": "/a"}),
         "spec": ("value of nous_service_source must be one of: git, archive, index, got: floppy", {"nous_service_source": "floppy"}),
         "type": ("nous_vm_cloud_config", {"nous_vm_cloud_config": "users"}),

@@ -26,7 +26,18 @@ HOSTS = [Host(f"3.{python}", machine, GLIBC) for machine in MACHINES for python 
 
 def lock(requirement: str) -> list[str]:
     """Return the lines of a lock, the wheel that fits best for each kind of host."""
-    command = [Path(sys.executable).with_name("uv"), "pip", "compile", "-", "--quiet", "--universal", "--python-version", "3.12", "--format", "pylock.toml"]
+    command: list[str | Path] = [
+        Path(sys.executable).with_name("uv"),
+        "pip",
+        "compile",
+        "-",
+        "--quiet",
+        "--universal",
+        "--python-version",
+        "3.12",
+        "--format",
+        "pylock.toml",
+    ]
     found = tomllib.loads(subprocess.run(command, input=requirement, capture_output=True, text=True, check=True).stdout)
     lines = []
     for package in found["packages"]:

@@ -102,12 +102,16 @@ def install_packages(names: list[str]) -> None:
         run("packages", *apt, "install", "--yes", "--no-install-recommends", *missing)
 
 
-def install_ansible(python: str, version: str) -> None:
-    """Make the virtual environment of Ansible, unless it is there."""
-    if not is_complete("ansible-core", version):
+def install_ansible(python: str, lock: str) -> None:
+    """Make the virtual environment of Ansible, unless it is there: what the lock names, from wheels alone, which run nothing, each with a hash of the lock."""
+    if not is_complete("ansible-core", lock):
         run("environment for Ansible", python, "-m", "venv", "--clear", BIN.parent)
-        run(f"ansible-core {version}", BIN / "pip", "install", "--quiet", "--disable-pip-version-check", f"ansible-core=={version}")
-        complete("ansible-core", version)
+        requirements = WORK / "ansible-core.txt"
+        requirements.write_text(lock, encoding="utf-8")
+        name = lock.partition(" ")[0].replace("==", " ")
+        how = ["--quiet", "--disable-pip-version-check", "--require-hashes", "--only-binary=:all:", "--no-deps"]
+        run(name, BIN / "pip", "install", *how, "--requirement", requirements)
+        complete("ansible-core", lock)
 
 
 def digest(path: Path) -> str:
@@ -173,7 +177,7 @@ def provision() -> None:
     config = json.loads(CONFIG.read_text(encoding="utf-8"))
     os.environ.update({"HOME": "/root", "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_NOCOLOR": "1"} | config["environment"])
     install_packages(config["packages"])
-    install_ansible(config["python"], config["ansible_core"])
+    install_ansible(config["python"], config["ansible_lock"])
     install_collection(config["collection"], config["collection_sha256"])
     for file in config["files"]:
         fetch(file["url"], file["sha256"], Path(file["path"]))

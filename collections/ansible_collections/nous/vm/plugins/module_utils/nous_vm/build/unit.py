@@ -86,7 +86,8 @@ class Units:
     def _ask(self, module: str, properties: list[str], request: dict[str, Any], receiver: stream.Receiver, longest: float) -> Answer:
         unit = names().fetch if module == "fetch" else names().build
         systemctl("stop", unit)  # of a build that was killed
-        argv = transient(unit, [*properties, f"RuntimeMaxSec={longest:g}"], [PYTHON, "-I", "-c", PROGRAM, LIBRARY, f"nous_vm.build.{module}"])
+        options = [f"--description={'Fetch what a release is made of' if module == 'fetch' else 'Build a release'}"]
+        argv = transient(unit, [*properties, f"RuntimeMaxSec={longest:g}"], [PYTHON, "-I", "-c", PROGRAM, LIBRARY, f"nous_vm.build.{module}"], options=options)
         readable, writable = os.pipe2(os.O_CLOEXEC)
         got: list[dict[str, Any] | Exception] = []
 

@@ -24,6 +24,7 @@ from ansible_collections.nous.vm.plugins.module_utils.nous_vm.boot.commands impo
 LINE = "nous-vm-first-boot: packages: no room (attempt 1 of 12; ...)"
 GENERIC = "('scripts_user', RuntimeError('Runparts: 1 failures (runcmd) in 1 attempted commands'))"
 FAILED = "Failed to run module scripts-user (scripts in /var/lib/cloud/instance/scripts)"
+LOCK = f"ansible-core==2.21.5 --hash=sha256:{'0' * 64}\njinja2==3.1.6 --hash=sha256:{'1' * 64}\n"
 PROGRAMS = ("apt-get", "dpkg-query", "systemctl", "systemd-run")
 
 
@@ -44,7 +45,7 @@ class Boot:
         path.chmod(0o755)
 
     def write(self, **changes: Any) -> None:
-        about = {"packages": ["git"], "python": str(self.bin / "python"), "ansible_core": "2.21.5", "collection": "nous.vm:==1.0.0", "collection_sha256": ""}
+        about = {"packages": ["git"], "python": str(self.bin / "python"), "ansible_lock": LOCK, "collection": "nous.vm:==1.0.0", "collection_sha256": ""}
         more = {"files": [], "secrets_command": [], "environment": {"A": "b"}}
         self.config.write_text(json.dumps(about | more | changes), encoding="utf-8")
 
