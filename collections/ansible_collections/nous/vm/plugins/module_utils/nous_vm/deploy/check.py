@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from ..locks import holder
 from ..names import Names
 from ..programs import run
 from ..systemd import journal, show
-from . import traffic
+from . import audited, traffic
 from .operations import LOCK
 from .proxy import Proxy
 from .service import Service, service
@@ -32,6 +33,7 @@ def check() -> Iterator[Row]:
     about = known.configuration.check
     yield from unit_rows(show(known.names.server, *SERVICE))
     yield health(known)
+    yield audit_log(known)
     yield release(known)
     yield marks(known)
     yield deployment(known)
@@ -53,6 +55,15 @@ def health(known: Service) -> Row:
     """Return the row on whether the server answers."""
     reason = known.server.unhealthy(known.server.state())
     return Row("health", "fail" if reason else "ok", reason or f"{known.server.address} answers")
+
+
+def audit_log(known: Service) -> Row:
+    """Return the row on whether calls are recorded: the server can append to its log, and when it did last."""
+    path = known.configuration.audit
+    if fault := audited.fault(int(known.server.state().get("MainPID") or 0), path):
+        return Row("audit log", "fail", fault)
+    written = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(path.stat().st_mtime))
+    return Row("audit log", "ok", f"the server can append to it; last written {written}")
 
 
 def release(known: Service) -> Row:

@@ -25,10 +25,10 @@ from ..atomic import read_json, sync_directory, write
 from ..errors import NousVmError
 from ..output import complain
 from ..systemd import is_active, systemctl
-from . import candidate, traffic
+from . import checks, fitness, traffic
 from .deadline import Deadline, Ended
 from .generations import Generation
-from .migration import command, migrate
+from .migration import migrate
 from .preflight import lacks
 from .request import Request
 from .server import PATIENCE, POLL
@@ -71,21 +71,24 @@ class Deployment:
         self.plan["settings"] = candidate.settings if request.earlier else self.generations.settings()
         began = time.monotonic()
         with Deadline(self.configuration.deadline + self.configuration.drain) as deadline:
-            reason = self._try(request, data, deadline)
+            reason = self._try(request, data, candidate, deadline)
             result |= {"reason": reason, "journal": self.server.log() if reason else [], "rollback": None}
             try:
                 result["rollback"] = self.settle()
             except FAILURES as error:
                 result["reason"] = f"{reason}; the rollback failed, and recover will try it again: {error}"
+        if result["reason"] is None:
+            result["warnings"] = checks.warnings(self.configuration, self.service.names, release)
         return {**result, "seconds": round(time.monotonic() - began, 2)}
 
-    def _try(self, request: Request, data: bool, deadline: Deadline) -> str | None:
+    def _try(self, request: Request, data: bool, made: Generation, deadline: Deadline) -> str | None:
         """Come as far as to know whether the candidate answers; return why it does not. From then on the deadline is lifted."""
         unfit = None
         try:
             try:
                 self.note(step="pause")
-                unfit = self._rehearse(request)
+                checks.found(checks.REQUIRED)  # before anything is touched
+                unfit = fitness.rehearse(self.service, request, made)
                 reason = unfit or self.candidate(request, data)
                 deadline.lift()
             except Ended as ended:
@@ -116,18 +119,6 @@ class Deployment:
         if (unit := self.service.running.outdated_proxy()) and not (at_start and not is_active(self.service.names.proxy)):
             self.restart_proxy(unit)
 
-    def _migration(self, request: Request) -> list[str]:
-        """Return the command that moves the data to the release; an empty one if none is needed."""
-        return command(self.configuration, request.release) if request.migrate and request.release != self.plan["previous"] else []
-
-    def _rehearse(self, request: Request) -> str | None:
-        """Try a generation that nobody has seen yet while the server goes on; return why it is not fit. What was good once is not asked again."""
-        made = self.generations.numbered(self.plan["generation"])
-        if request.leave or made.accepted:
-            return None
-        unit, copy = self.generations.path(made) / self.service.names.server, self.backups.export if self.backups.has_database() else None
-        return candidate.unhealthy(self.configuration, self.service.names, request.release, unit=unit, migration=self._migration(request), copy=copy)
-
     def candidate(self, request: Request, data: bool) -> str | None:
         """Start the candidate while traffic is paused; return why it does not answer."""
         if is_active(self.service.names.proxy):
@@ -145,10 +136,11 @@ class Deployment:
         if request.restore is not None:
             self.backups.put_back(request.restore)
         binds, limit = [f"BindPaths={self.configuration.home}"], self.configuration.timeout
-        if (migration := self._migration(request)) and (reason := migrate(self.configuration, self.service.names, request.release, migration, binds, limit)):
+        moves = fitness.migration(self.configuration, request, self.plan["previous"])
+        if moves and (reason := migrate(self.configuration, self.service.names, request.release, moves, binds, limit)):
             return reason
         self.server.start()
-        return self.wait(self.configuration.timeout, candidate=True)
+        return self.wait(self.configuration.timeout, candidate=True) or fitness.in_place(self.service, request)
 
     def wait(self, patience: float, candidate: bool = False) -> str | None:
         """Wait until the server answers; return why it does not. A candidate may not crash once, and traffic stays paused though the proxy crash."""

@@ -6,8 +6,8 @@
 RELEASE is the name of a folder among the releases, or "current". --newest deploys the newest commit of the branch that the host follows; its exit codes are
 0 it is deployed, 1 it is not and the line says why, 2 nobody can tell which it is, 4 locked.
 --without-backup is for a database that cannot be copied: hostile, damaged, or locked. What the candidate writes stays then, also if it is rolled back.
---json prints {"changed", "release", "previous", "actions"}, and {"reason", "rollback", "journal", "message"} if it failed: why, what became of the rollback,
-the server's last lines, all of it in one sentence.
+--json prints {"changed", "release", "previous", "actions"}, {"warnings"}: which of the operator's wanted checks fail, and why; and {"reason", "rollback",
+"journal", "message"} if it failed: why, what became of the rollback, the server's last lines, all of it in one sentence.
 """
 
 from __future__ import annotations
@@ -75,4 +75,5 @@ def looked(known: Service, name: str, only: bool, again: bool) -> Result | None:
 
 def finished(document: dict[str, object], how: str = "") -> Result:
     """Return what is printed in the end."""
-    return result(document, f"{document.get('release')} is deployed{how}")
+    warnings = document.get("warnings")
+    return result(document, "\n".join([f"{document.get('release')} is deployed{how}", *(warnings if isinstance(warnings, list) else [])]))

@@ -28,7 +28,7 @@ import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import events, locks, pause, programs, systemd
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.build import stream
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.build.release import OWN
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy import candidate, copies, preflight, running, server, units
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy import audited, candidate, checks, copies, preflight, running, server, units
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.configuration import Configuration, load
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.proxy import Proxy
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.service import Service, service
@@ -166,6 +166,7 @@ class FakeSystemd:
         self.real_copies = False  # whether the program runs that makes them, within the limits of its unit
         self.stops = True  # whether the server does when it is told to
         self.migration = Completed(0, b"", b"")
+        self.checks: dict[str, Completed] = {}  # by the names of the operator's checks, which pass otherwise
         self.unit: Callable[[list[str]], Completed] = lambda _argv: Completed(0, b"{}", b"")
 
     def wanted(self, unit: str) -> bool:
@@ -248,6 +249,8 @@ class FakeSystemd:
     def transient(self, words: list[str], **options: Any) -> Completed:
         if f"--unit={NAMES.copy}" in words:
             return self.copy(words, **options)
+        if f"--unit={NAMES.check}" in words:
+            return self.checks.get(Path(words[-1]).name, Completed(0, b"", b""))
         return self.migration if f"--unit={NAMES.migrate}" in words else self.unit(words)
 
     def copy(self, words: list[str], stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None, **_options: Any) -> Completed:
@@ -324,6 +327,9 @@ class Host:
         monkeypatch.setattr(units, "UNITS", self.units)
         self.rehearsed: list[str] = []
         monkeypatch.setattr(candidate, "unhealthy", self.rehearse)
+        self.unseen: str | None = None
+        monkeypatch.setattr(audited, "fault", lambda _pid, _path: self.unseen)
+        monkeypatch.setattr(checks, "FOLDER", folder / "checks.d")
         monkeypatch.setattr(locks, "FOLDER", folder / "locks")
         monkeypatch.setattr(pause, "RUNTIME", folder / "run")
         monkeypatch.setattr(pause, "FOLDER", folder / "run/pause")
