@@ -124,7 +124,7 @@ class Dialogue:
         while b"\n" not in self.printed:
             if not self._read():
                 return None
-        line, _, self.printed = self.printed.partition(b"\n")
+        line, _end, self.printed = self.printed.partition(b"\n")
         return line
 
     def complaint(self, lines: int) -> str:

@@ -83,7 +83,7 @@ RESERVED = (
     *("NOUS_HOME", "NOUS_TRANSPORT", "NOUS_HTTP_BIND", "NOUS_OAUTH_ENABLED", "NOUS_OAUTH_ISSUER", "NOUS_AUDIT_PATH", "ANTHROPIC_API_KEY"),
     *("PATH", "HOME", "USER", "SHELL", "TMPDIR", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "MAINPID", "SERVICE_RESULT"),
 )
-LOADER = re.compile("(LD|PYTHON|GCONV|MALLOC|GLIBC)_?")
+LOADER = re.compile("LD_|PYTHON|GCONV_|MALLOC_|GLIBC_")
 WORD = Text(pattern="[A-Za-z0-9._/=:,@+-]+", allowed="a word of letters, digits and ._/=:,@+-")
 LOCKED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._, -]*\])? *== *[A-Za-z0-9.!+_-]+ *(;[^#]*?)?( --hash=sha256:[0-9a-f]{64})+ *(#.*)?")
 CREDENTIAL = Text(pattern="[A-Za-z0-9._-]+", allowed="a name of letters, digits, dots, underscores and hyphens")

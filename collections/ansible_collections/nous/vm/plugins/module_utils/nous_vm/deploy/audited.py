@@ -22,7 +22,7 @@ def fault(pid: int, path: Path) -> str | None:
     try:
         found, real, read_only = os.lstat(seen), os.lstat(path), os.statvfs(seen).f_flag & os.ST_RDONLY
         lines = (line.partition(":") for line in read_file(f"/proc/{pid}/status").decode("ascii", "replace").splitlines())
-        status = {name: [int(each) for each in value.split()] for name, _, value in lines if name in ("Uid", "Gid", "Groups")}
+        status = {name: [int(each) for each in value.split()] for name, _colon, value in lines if name in ("Uid", "Gid", "Groups")}
     except (OSError, ForeignError, ValueError) as error:
         return f"the server does not see its audit log: {printable(str(error))}"
     if (found.st_dev, found.st_ino) != (real.st_dev, real.st_ino):

@@ -48,7 +48,7 @@ class Rehearsal:
     def __init__(self, configuration: Configuration, names: Names, release: str, unit: Path) -> None:
         self.configuration, self.names, self.release = configuration, names, release
         text = read_file(unit).decode().partition("[Service]")[2].partition("\n[")[0]
-        self.directives = [(name, value) for name, _, value in (line.partition("=") for line in text.splitlines()) if value and name[0].isalpha()]
+        self.directives = [(name, value) for name, _equals, value in (line.partition("=") for line in text.splitlines()) if value and name[0].isalpha()]
         self.folder = configuration.root / "candidate"
         places = [Path(place) for name, value in self.directives if name == "BindPaths" for place in value.split()]
         self.places = {place: self.folder / str(number) for number, place in enumerate(places)}
@@ -97,7 +97,7 @@ class Rehearsal:
         yield from (UNKNOWN.get(each, each) for each in kept)
         yield from (f"BindPaths={made}:{place}" for place, made in self.places.items())
         yield f"EnvironmentFile={self.folder}/environment"
-        yield from ("PrivateNetwork=yes", "KillSignal=SIGKILL")
+        yield from ("PrivateNetwork=yes", "KillSignal=SIGKILL", "SuccessExitStatus=SIGKILL")
 
     def migrate(self, command: list[str], timeout: float) -> str | None:
         """Move the copy of the database to the release; return why that failed."""

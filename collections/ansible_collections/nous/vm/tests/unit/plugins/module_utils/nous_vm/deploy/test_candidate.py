@@ -126,6 +126,7 @@ def test_a_good_one_passes(bare: Host, rehearse: Rehearse) -> None:
         f"EnvironmentFile={bare.root}/candidate/environment",
         "PrivateNetwork=yes",
         "KillSignal=SIGKILL",
+        "SuccessExitStatus=SIGKILL",
         "RuntimeMaxSec=20",
     ]
 
