@@ -36,7 +36,7 @@ def actions(service: Service, release: str) -> list[str]:
         needed.append("enable")
     if not current or current.digest != service.generations.requested(release):
         needed.append("switch")
-    if current and service.running.outdated_proxy():
+    elif service.running.outdated_proxy():
         needed.append("proxy")
     if set(needed) - {"reload", "enable"} or not running(service):
         needed.append("start")

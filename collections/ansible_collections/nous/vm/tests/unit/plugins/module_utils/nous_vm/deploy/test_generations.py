@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy import running
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.operations import check, deploy, roll_back
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import NousVmError
 from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.deploy.fakes import NAMES, Host
@@ -72,6 +73,16 @@ def test_what_systemd_has_is_compared(host: Host, monkeypatch: pytest.MonkeyPatc
     done = deploy(host.service(), host.build("other"), again=False)
     assert f"systemd still has another generation's {NAMES.server}" in done["reason"]
     monkeypatch.undo()
+
+
+def test_another_release_is_known_without_a_look_at_processes(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nous-follow.service has no right to that, and asks what would be done."""
+
+    def denied(unit: str) -> Path:
+        raise PermissionError(unit)
+
+    monkeypatch.setattr(running, "started_with", denied)
+    assert check(host.service(), host.build("other"), again=False)["actions"] == ["switch", "start"]
 
 
 def test_what_was_interrupted_is_no_generation(host: Host) -> None:
