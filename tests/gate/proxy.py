@@ -22,6 +22,8 @@ SERVICE = """[Unit]
 Requires=nous-proxy.socket
 After=nous-proxy.socket
 [Service]
+# Of the role's sandbox what decides whether a configuration can be loaded at all.
+MemoryDenyWriteExecute=yes
 ExecStart=/usr/sbin/haproxy -db -f /etc/nous-vm/proxy.d
 KillSignal=SIGUSR1
 TimeoutStopSec=5s
@@ -33,7 +35,7 @@ WantedBy=multi-user.target
 def rendered(name: str, **limits: int) -> str:
     """Return a template of the role with the role's own limits in it, or others."""
     known: dict[str, Any] = yaml.safe_load((ROLE / "vars/main.yml").read_text(encoding="utf-8")) | limits
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)  # noqa: S701 (it makes no HTML)
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True)  # noqa: S701 (it makes no HTML)
     return environment.from_string((ROLE / "templates" / name).read_text(encoding="utf-8")).render(known | {"__nous_service_values": SimpleNamespace(**VALUES)})
 
 
@@ -43,6 +45,7 @@ def files(**limits: int) -> dict[str, str]:
     return {
         f"{folder}/10-global.cfg": rendered("proxy-global.cfg.j2").replace("/run/nous-proxy-admin", "/run"),
         f"{folder}/50-nous.cfg": rendered("proxy-nous.cfg.j2", **limits),
+        f"{folder}/headers.lua": rendered("proxy-headers.lua.j2"),
         f"{folder}/reject.map": "",
         "/etc/systemd/system/nous-proxy.socket": rendered("nous-proxy.socket.j2"),
         "/etc/systemd/system/nous-proxy.service": SERVICE,
