@@ -4,8 +4,8 @@
 """Call a tool again and again through sessions of the public MCP SDK, until SIGTERM: load.py URL SOCKET SESSIONS FILE TOOL SIZE.
 
 The server is asked through its unix socket, without what would stand in front of that. A session that ends, because the server is started anew
-say, is followed by another. FILE gets the entry_hash of every record that the server reported as written, one a line; of another tool than note,
-its answer. SIZE: of a note, in characters.
+say, is followed by another. FILE gets the entry_hash of every record that the server reported as written, one a line; of another tool than
+note, its answer. SIZE: of a note, in characters.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The stand-in for nous, as its role runs it, under the load of MCP clients: every record that it reported as written is there, in one chain."""
+"""The stand-in for nous, as its role runs it, under the load of MCP clients: every record that it reported as written is there, in one chain.
+
+It is as weak as the real one: what it cannot write it swallows, and answers on. The guard is what keeps that from happening.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,28 @@ DAYS = (
     'day=0; while :; do day=$((day + 1)); date --date="2027-01-01 + $day days" +%F > /var/lib/nous/day.new'
     "; mv /var/lib/nous/day.new /var/lib/nous/day; sleep 0.5; done"
 )
+# Waits for what the local proxy answers to somebody without a token: 401 of the server, or 503 of itself.
+PROBE = """
+import http.client, socket, sys, time
+until = time.monotonic() + float(sys.argv[2])
+class Local(http.client.HTTPConnection):
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(5)
+        self.sock.connect("/run/nous-proxy/mcp.sock")
+while True:
+    try:
+        asked = Local("nous.example.org")
+        asked.request("POST", "/", "{}")
+        status = asked.getresponse().status
+    except OSError:
+        status = 0
+    if str(status) == sys.argv[1]:
+        break
+    if time.monotonic() > until:
+        sys.exit(f"{status} instead of {sys.argv[1]}")
+    time.sleep(0.02)
+"""
 NOUS = {"name": "nous", "writer": "nous.service"}
 
 
@@ -76,3 +101,36 @@ def answered(server: Host, more: int) -> None:
 def look(server: Host) -> Any:
     """Walk the chain, and look for every record that was reported."""
     return json.loads(server.out("env", f"PYTHONPATH={TOOLS}", "python3", "-c", LOOK, LOG, f"{REPORTED}-note"))
+
+
+def wait_for(server: Host, code: str, seconds: float) -> None:
+    """Wait until the local proxy answers that."""
+    server.run("python3", "-c", PROBE, code, str(seconds))
+
+
+def stop(server: Host) -> None:
+    server.sh("systemctl stop rotation-load-note")
+
+
+def test_a_full_disk_costs_no_record(server: Host, full: bool) -> None:
+    """Filled under load; what was under way goes into the room that was kept. Killed and started anew meanwhile, and back within 2 s of space."""
+    load(server, size=20_000)
+    answered(server, 20)
+    for number in range(10 if full else 1):
+        server.sh("for block in 64k 4k; do dd if=/dev/zero of=/var/log/nous/fill bs=$block oflag=append conv=notrunc 2>&1 || true; done")
+        if number % 2:
+            server.sh("systemctl kill --signal=SIGKILL nous.service; until systemctl is-active --quiet nous.service; do sleep 0.05; done")
+        answered(server, 20)  # there is room
+        wait_for(server, "503", 30)
+        stop(server)
+        assert look(server)["missing"] == []
+        rows = {row["name"]: row for row in json.loads(server.run("nous-vm", "check", "--json", check=False).stdout)["rows"]}
+        assert rows["answers are recorded (nous)"]["status"] == "fail"
+        assert "No space left on device; traffic is rejected" in rows["answers are recorded (nous)"]["detail"]
+        server.sh("rm /var/log/nous/fill")
+        wait_for(server, "401", 2)
+        load(server, size=20_000)
+        answered(server, 20)
+    stop(server)
+    found = look(server)
+    assert found["missing"] == []

@@ -17,11 +17,10 @@ def own_hash(line: bytes) -> str:
 
 
 class Links:
-    """Where a chain ends. head: the hash of its last record; nothing for a log without a chain, of which only whole lines are expected."""
+    """Where a chain ends. head: the hash of its last record; nothing before the first that has one, and of those before it only whole lines are expected."""
 
     def __init__(self, last: bytes = b"") -> None:
         self.head = own_hash(last)
-        self.begun = bool(last)
 
     def fault(self, line: bytes) -> str:
         """Take the next record; return what is wrong with it, or nothing."""
@@ -30,14 +29,11 @@ class Links:
         except Broken as error:
             return f"a record {error}"
         own = str(record.get("entry_hash", ""))
-        if not self.begun:
-            self.begun, self.head = True, own
-            return "a record has another hash than it says" if own and entry_hash(record, "entry_hash") != own else ""
-        if not self.head and not own:
+        if not own and not self.head:
             return ""
         if not own or entry_hash(record, "entry_hash") != own:
             return "a record has no hash, or another than it says"
-        if record.get("prev_hash") != self.head:
+        if self.head and record.get("prev_hash") != self.head:
             return "a record does not link to the one before: one was lost or changed"
         self.head = own
         return ""

@@ -43,7 +43,8 @@ def renew(log: Log) -> Room:
             finally:
                 os.close(descriptor)
     except LockedError:
-        return Room(left)
+        space = os.statvfs(log.live)
+        return Room(left, "" if space.f_bavail * space.f_frsize >= wanted else "the disk is full, and a rotation is at work")
     except OSError as error:
         return Room(reserved(log), str(error.strerror or error))
     return Room(reserved(log))

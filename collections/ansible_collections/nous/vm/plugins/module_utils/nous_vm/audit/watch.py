@@ -19,15 +19,16 @@ from pathlib import Path
 
 from .. import inodes
 from ..atomic import read_json, write_json
-from ..errors import ForeignError
+from ..errors import ForeignError, NousVmError
 from ..foreign import printable, read_file
 from .links import Links, own_hash
-from .records import LIMIT, complete, last_record
+from .records import complete, last_record
 
 POLL = 0.02  # seconds between two looks
 HEARTBEAT = 1.0  # seconds after which the guard is told that all is as it was
 TORN = 1.0  # seconds for an incomplete record to be complete
 BLOCK = 1 << 20
+LARGEST = 8 << 20  # bytes of a record
 ERRORS = Path("/sys/fs/ext4")
 DEVICES = Path("/sys/dev/block")
 
@@ -43,10 +44,17 @@ class Watched:
         kept = read_json(memory)
         found = os.fstat(descriptor)
         self.offset = complete(descriptor, found.st_size)
-        start = last_record(descriptor, found.st_size)
-        self.chain = Links(os.pread(descriptor, self.offset - start, start))
+        self.chain = Links(self._last(found.st_size))
         if kept.get("inode") == found.st_ino:
-            self.offset, self.chain.head, self.chain.begun = int(kept["offset"]), str(kept["head"]), True
+            self.offset, self.chain.head = int(kept["offset"]), str(kept["head"])
+
+    def _last(self, size: int) -> bytes:
+        """Return the log's last complete record; nothing if it is too large to be looked for."""
+        try:
+            start = last_record(self.descriptor, size)
+        except NousVmError:
+            return b""
+        return os.pread(self.descriptor, self.offset - start, start)
 
     def look(self) -> dict[str, str]:
         """Return what is wrong, by its kind; nothing if all is well."""
@@ -100,6 +108,8 @@ class Watched:
             return {}
         while self.offset < size:
             block = os.pread(self.descriptor, min(BLOCK, size - self.offset), self.offset)
+            if b"\n" not in block:
+                block = os.pread(self.descriptor, min(LARGEST, size - self.offset), self.offset)
             whole = block.rfind(b"\n") + 1
             for line in block[:whole].splitlines():
                 if fault := self.chain.fault(line):
@@ -113,7 +123,7 @@ class Watched:
 
     def _cut(self, size: int) -> bool:
         """Go on at the start of a log that was cut, which has the last record of before; return whether it has."""
-        end = os.pread(self.descriptor, min(size, LIMIT), 0).find(b"\n") + 1
+        end = os.pread(self.descriptor, min(size, LARGEST), 0).find(b"\n") + 1
         first = os.pread(self.descriptor, end, 0)
         if own_hash(first) == self.chain.head:
             self.offset = end
@@ -124,7 +134,7 @@ class Watched:
     def _incomplete(self, length: int) -> dict[str, str]:
         """Return the fault of an incomplete record, once it is too large or has been there too long."""
         self.since = self.since or time.monotonic()
-        if length >= BLOCK or time.monotonic() - self.since > TORN:
+        if length >= LARGEST or time.monotonic() - self.since > TORN:
             return {"torn": f"{self.name} ends with an incomplete record of {length} bytes"}
         return {}
 

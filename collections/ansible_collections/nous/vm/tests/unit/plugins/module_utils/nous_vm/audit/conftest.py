@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import events, locks, processes
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import freeze
 from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.audit.place import Place
 
 
@@ -37,6 +38,7 @@ def place(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, trail: Path,
     if os.geteuid() != 0:
         pytest.skip("only root may set inode flags")
     monkeypatch.setattr(processes, "pids", children)
+    monkeypatch.setattr(freeze, "BUDGET", 60.0)  # how long a step takes here depends on who else is at work
     monkeypatch.setattr(locks, "FOLDER", tmp_path_factory.mktemp("locks"))
     before = signal.getsignal(signal.SIGTERM)
     place = Place(tmp_path)

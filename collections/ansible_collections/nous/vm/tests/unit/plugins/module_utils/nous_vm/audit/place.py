@@ -103,10 +103,11 @@ class Place:
     def killed_within_the_cut(self, was_cut: bool = True) -> None:
         """Rotate up to where the log was cut and nothing else was done, or to right before that."""
         before = self.log.read_bytes()
-        assert any(self.killed("rotate", at) and self.log.read_bytes() != before and self.is_cut(before) == was_cut for at in range(15, 100))
-
-    def is_cut(self, before: bytes) -> bool:
-        return self.log.stat().st_size < len(before)
+        for at in range(15, 100):
+            assert self.killed("rotate", at)
+            if self.log.read_bytes() != before and (self.log.stat().st_size < len(before)) == was_cut:
+                return
+            assert self.run("recover") == 0
 
     def assert_complete(self, content: bytes, inode: int) -> None:
         """Nothing is lost or doubled, the log is the same file and append-only, its archives are immutable, and nothing is left over."""

@@ -9,6 +9,7 @@ import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -279,6 +280,13 @@ class TestRoom:
         assert not rejected()
         guarding.turn()
         assert room.reserved(guarding.logs[0]) >= RESERVE * room.RENEW
+
+    def test_a_disk_that_is_full_while_a_rotation_is_at_work(self, place: Place, guarding: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
+        place.append(b"x" * RESERVE)
+        monkeypatch.setattr("os.statvfs", lambda _path: SimpleNamespace(f_bavail=1, f_frsize=4096))
+        with locks.held("rotation-x", "rotate"):
+            guarding.turn()
+        assert rejected()
 
     def test_a_cut_keeps_it(self, place: Place, guarding: Guard, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         assert place.run("rotate") == 0

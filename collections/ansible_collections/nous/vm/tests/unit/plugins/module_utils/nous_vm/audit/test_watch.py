@@ -171,8 +171,31 @@ def test_a_log_without_a_chain_has_whole_records() -> None:
     assert chain.fault(b'{"number": 2}') == ""
     assert chain.fault(b'{"num') != ""
     assert Links(b"x").fault(b"{}") == ""
-    forged = {"entry_hash": "1" * 64}
-    assert Links().fault(json.dumps(forged).encode()) == "a record has another hash than it says"
+
+
+def test_a_chain_may_begin_in_a_log_and_does_not_end(place: Place) -> None:
+    """A server from before the chain was updated."""
+    chain, writer = Links(b'{"tool": "old"}'), Writer(place)
+    assert chain.fault(b'{"tool": "old"}') == ""
+    assert chain.fault(json.dumps({"entry_hash": "1" * 64}).encode()) == "a record has no hash, or another than it says"
+    assert chain.fault(writer.record()) == ""
+    assert chain.fault(b'{"tool": "old"}') == "a record has no hash, or another than it says"
+
+
+def test_a_large_record_is_a_record(place: Place, writer: Writer, log: Watched, descriptor: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(watch, "BLOCK", 100)
+    monkeypatch.setattr("ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.records.LIMIT", 1000)
+    record = {"tool": "x" * 2000, "prev_hash": writer.head}
+    writer.head = entry_hash(record, "entry_hash")
+    place.append(json.dumps(record | {"entry_hash": writer.head}).encode() + b"\n")
+    assert log.look() == {}
+    fresh = Watched(descriptor, "log", (0o600, 0, 0), tmp_path / "memory.json")
+    assert fresh.chain.head == "", "too large to be looked for: it begins with the next"
+    writer.append()
+    assert (log.look(), fresh.look()) == ({}, {})
+    monkeypatch.setattr(watch, "LARGEST", 50)
+    place.append(b"x" * 60)
+    assert set(log.look()) == {"torn"}
 
 
 def test_the_guard_is_told_and_answers(writer: Writer, log: Watched, place: Place, tmp_path: Path) -> None:
