@@ -6,6 +6,7 @@ import fcntl
 import json
 import mmap
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -45,6 +46,26 @@ def set_flags(descriptor: int) -> None:
     fcntl.ioctl(descriptor, 0x40086602, bytes(4))
 
 
+def splice(descriptor: int) -> None:
+    """Write at the start what comes through a pipe."""
+    source, target = os.pipe()
+    os.write(target, b"x")
+    if libc.splice(source, None, descriptor, ctypes.byref(ctypes.c_long(0)), ctypes.c_size_t(1), 0) < 0:
+        raise OSError(ctypes.get_errno(), "splice")
+
+
+def copy_range(descriptor: int) -> None:
+    """Write at the start what another file has."""
+    with open(sys.executable, "rb") as source:
+        os.copy_file_range(source.fileno(), descriptor, 1, 0, 0)
+
+
+def leave() -> None:
+    """Go to the root of all cgroups, as whoever may write there could."""
+    with open("/sys/fs/cgroup/cgroup.procs", "w", encoding="ascii") as file:
+        file.write(str(os.getpid()))
+
+
 append = os.O_WRONLY | os.O_APPEND
 os.mknod(scratch)
 attempt("append to the log", with_descriptor(log, append, lambda fd: os.write(fd, b"")))
@@ -79,6 +100,12 @@ attempt(
     "take O_APPEND off a descriptor",
     with_descriptor(log, append, lambda fd: fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_APPEND)),
 )
+attempt("write to its start by splice(2)", with_descriptor(log, append, splice))
+attempt("write to its start by copy_file_range(2)", with_descriptor(log, append, copy_range))
+attempt("open a descriptor of it anew to overwrite", with_descriptor(log, append, lambda fd: os.close(os.open(f"/proc/self/fd/{fd}", os.O_RDWR))))
+attempt("lift its flags by their newer call", with_descriptor(log, os.O_RDONLY, lambda fd: fcntl.ioctl(fd, 0x401C5820, bytes(28))))
+attempt("leave the cgroup that is frozen", leave)
+attempt("stop a process of root's", lambda: os.kill(1, signal.SIGSTOP))
 attempt("make a file in the directory", lambda: os.mknod(f"{directory}/x"))
 attempt("make an archive that is none", lambda: os.mknod(f"{log}.3"))
 attempt("put another directory in place of it", lambda: os.rename(directory, f"{directory}.x"))

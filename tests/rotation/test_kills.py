@@ -122,16 +122,20 @@ def test_a_restart_of_the_frozen_service_waits_and_loses_nothing(host: Host) -> 
     host.assert_complete()
 
 
-# Tries all the time to get hold of its log in a way that can change more than its end, and prints if it did.
+# Tries all the time to get hold of its log in a way that can change more than its end, in ever new processes, and prints if it did.
 OPENER = """
 import os, sys
 while True:
-    try:
-        os.open(sys.argv[1], os.O_RDWR)
-        print("it could open the log to overwrite it", flush=True)
-        break
-    except PermissionError:
-        pass
+    if os.fork():
+        os.wait()
+        continue
+    for _attempt in range(50):
+        try:
+            os.open(sys.argv[1], os.O_RDWR)
+            print("it could open the log to overwrite it", flush=True)
+        except PermissionError:
+            pass
+    os._exit(0)
 """
 
 
