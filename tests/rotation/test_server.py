@@ -6,7 +6,10 @@ It is as weak as the real one: what it cannot write it swallows, and answers on.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 Host = Any
 NONE: list[str] = []
@@ -134,3 +137,21 @@ def test_a_full_disk_costs_no_record(server: Host, full: bool) -> None:
     stop(server)
     found = look(server)
     assert found["missing"] == []
+
+
+def test_an_error_of_the_file_system_costs_what_left_before_it_was_seen(server: Host, full: bool) -> None:
+    """ext4 makes itself read-only. Traffic is rejected, and flows again when the file system is back and the server was started anew."""
+    if not full:
+        pytest.skip("it writes to /sys of the machine that the hosts run on: make rotation-full")
+    server.sh("mount -o remount,errors=remount-ro /var/log/nous")
+    device = server.out("findmnt", "--noheadings", "--output=SOURCE", "/var/log/nous").rpartition("/")[2]
+    load(server)
+    answered(server, 20)
+    Path(f"/sys/fs/ext4/{device}/trigger_fs_error").write_text("a test", encoding="ascii")
+    wait_for(server, "503", 2)
+    stop(server)
+    assert len(look(server)["missing"]) < 20  # with four sessions; none came after the rejection
+    watch = "audit-logrotate-nous-watch.service"
+    server.sh(f"systemctl stop nous.service {watch}; umount /var/log/nous; mount -o loop /var/tmp/disk /var/log/nous; systemctl start nous.service {watch}")
+    wait_for(server, "401", 60)
+    assert "audit log mended" in server.out("nous-vm", "history")

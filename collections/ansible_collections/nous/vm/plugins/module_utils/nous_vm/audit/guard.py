@@ -38,6 +38,7 @@ SILENT = 5.0  # seconds after which a watcher that tells nothing is none
 PASSING = 0.5  # seconds for which a rotation, or its end, may be the reason of what is seen
 BETWEEN = 30.0  # seconds between two attempts to mend, or to rotate a log that is too large
 ATTEMPTS = 3  # of mending, in a row
+DEPLOYMENT = "deployment"  # the lock of whoever stops and starts the server
 MESSAGE = 4096  # bytes of what the watcher tells
 LOSING = {"links", "torn", "read-only", "error", "lost"}  # kinds of faults that may have cost a record
 MENDED = {"links", "torn", "lost"}  # and those that mending ends
@@ -147,7 +148,7 @@ class Guard:
     def _mend(self, now: float) -> None:
         """Have the torn record cut and the server started anew; after some attempts in a row it is for a person to do."""
         self.attempts = [at for at in self.attempts if now - at < ATTEMPTS * 2 * BETWEEN]
-        if len(self.attempts) >= ATTEMPTS or (self.attempts and now - self.attempts[-1] < BETWEEN):
+        if len(self.attempts) >= ATTEMPTS or (self.attempts and now - self.attempts[-1] < BETWEEN) or locks.holder(DEPLOYMENT):
             return
         self.attempts.append(now)
         systemctl("start", f"audit-logrotate-{self.config.name}-mend.service")
