@@ -27,8 +27,8 @@ CHECKPOINTS = f"/var/log/nous-vm/checkpoints-{NAME}.jws"
 # What the account of the unit tries by name and over the network.
 ATTEMPTS = f"""
 for file in {LOG} {LOG}.1 /var/log/nous-vm/trail.jsonl {CHECKPOINTS} {FOLDER}/keys/1.pem; do head -c1 $file && echo read $file; done
-for file in {LOG} {CHECKPOINTS} /run/x; do : >> $file && echo wrote $file; done
-for number in 3 4 5 6 7 8; do : > /proc/self/fd/$number && echo truncated $number; done
+for file in {LOG} {CHECKPOINTS} /run/x; do true >> $file && echo wrote $file; done
+for number in 3 4 5 6 7 8; do true > /proc/self/fd/$number && echo truncated $number; done
 python3 -c 'import socket; socket.socket()' && echo a socket
 id --user --name
 """

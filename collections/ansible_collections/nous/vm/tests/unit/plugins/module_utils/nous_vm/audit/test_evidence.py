@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import cli
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import lines, signing
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.chain import Chain, head_of, sha256
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.chain import GENESIS, Chain, head_of, sha256
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.checkpoint import KIND, Checkpoint, checkpoint
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.lines import archives
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import NousVmError
@@ -42,7 +42,7 @@ def left(estate: Estate, tmp_path: Path) -> Path:
 
 
 class TestHonest:
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60, deadline=None, database=None)
     @given(st.lists(st.sampled_from(["write", "write", "sign", "sign", "rotate", "happen", "pin", "torn", "key"]), max_size=40), st.integers(1, 4))
     def test_whatever_happens_it_is_whole(self, tmp_path_factory: pytest.TempPathFactory, acts: list[str], keep: int) -> None:
         """Calls, checkpoints, rotations and changes of the key in any order; a run that is cut short while it writes; archives that expire."""
@@ -130,6 +130,27 @@ class TestHonest:
         estate.sign()
         assert "that another one replaced" in estate.faults()["checkpoints"][2]
 
+    def test_nor_does_it_if_the_new_one_has_not_signed_yet(self, estate: Estate) -> None:
+        old = estate.keys[-1]
+        estate.keys = [old, signer()]
+        estate.sign()
+        estate.put("checkpoints.jws", estate.lines("checkpoints.jws")[:-1])
+        estate.keys = [old]
+        estate.write()
+        estate.sign()
+        assert "that another one replaced" in estate.faults()["checkpoints"][2]
+
+    def test_what_had_left_may_begin_after_the_key_was_replaced(self, estate: Estate, tmp_path: Path) -> None:
+        estate.keys.append(signer())
+        for _minute in range(3):
+            estate.write()
+            estate.sign()
+        lines = estate.lines("checkpoints.jws")
+        (tmp_path / "left").write_bytes(b"of the journal\n" + lines[-1] * 2)
+        assert estate.faults(tmp_path / "left") == {}
+        estate.put("checkpoints.jws", lines[:-1])
+        assert estate.faults(tmp_path / "left")["checkpoints"][:2] == ("left", 2)
+
 
 def _read(token: str) -> Checkpoint:
     return checkpoint(payload(token))
@@ -166,6 +187,18 @@ class TestRoot:
         del lines[number - 1]
         estate.put(f"{LOG}.1", lines)
         assert estate.faults()[LOG_PART][:2] == (f"{LOG}.1", number)
+
+    def test_drops_an_archive_of_a_log_without_hashes(self, tmp_path: Path) -> None:
+        """Nothing but the checkpoints knows that it was there."""
+        estate = Estate(tmp_path / "host", KEY)
+        for number in range(4):
+            with estate.log.open("ab") as log:
+                log.write(b"".join(f"line {number} {each}\n".encode() for each in range(10)))
+            estate.rotate()
+            estate.sign()
+        assert estate.faults() == {}
+        (estate.folder / f"{LOG}.2.gz").unlink()
+        assert estate.faults()[LOG_PART][:2] == (f"{LOG}.1", 1)
 
     def test_drops_an_archive(self, estate: Estate) -> None:
         (estate.folder / f"{LOG}.2.gz").unlink()
@@ -217,6 +250,21 @@ class TestRoot:
     def test_edits_an_anchor(self, estate: Estate) -> None:
         estate.edit("audit-anchors.jsonl", 2, lambda made: made.update(head="0" * 64))
         assert estate.faults()["anchors audit-anchors.jsonl"][:2] == ("audit-anchors.jsonl", 2)
+
+    def test_reorders_the_days_of_the_anchors(self, estate: Estate) -> None:
+        """With a chain of the anchors that is made anew: an anchor that names an older record than one before it."""
+        heads = [json.loads(line)["head"] for line in estate.lines("audit-anchors.jsonl")]
+        estate.put("audit-anchors.jsonl", [])
+        estate.anchor = GENESIS
+        for head in (heads[1], heads[0], heads[2]):
+            estate.head = head
+            estate.pin()
+        assert estate.faults()["anchors audit-anchors.jsonl"][:2] == ("audit-anchors.jsonl", 2)
+
+    def test_anchors_are_not_compared_with_a_log_that_is_broken(self, estate: Estate) -> None:
+        estate.edit(f"{LOG}.3.gz", 2, lambda made: made.update(tool="pong"))
+        assert list(estate.faults()) == [LOG_PART]
+        assert estate.verify()["anchors audit-anchors.jsonl"].notes == ["not compared with a log that is broken"]
 
     def test_makes_the_log_anew_under_its_anchors(self, estate: Estate) -> None:
         estate.edit(f"{LOG}.1", 3, lambda made: made.update(tool="pong"))
