@@ -30,7 +30,7 @@ for file in {LOG} {LOG}.1 /var/log/nous-vm/trail.jsonl {CHECKPOINTS} {FOLDER}/ke
 for file in {LOG} {CHECKPOINTS} /run/x; do true >> $file && echo wrote $file; done
 for number in 3 4 5 6 7 8; do true > /proc/self/fd/$number && echo truncated $number; done
 python3 -c 'import socket; socket.socket()' && echo a socket
-id --user --name
+id --user
 """
 
 
@@ -124,7 +124,9 @@ def what_the_account_can(host: Host) -> None:
     host.put(f"{place}/attempts.conf", f"[Service]\nExecStart=\nExecStart=/bin/sh {place}/attempts.sh\nSyslogIdentifier=attempts\n")
     host.sh(f"chmod -R a+rX {place}; systemctl daemon-reload; systemctl start {UNIT}; rm -r {place}; systemctl daemon-reload")
     found = host.sh("journalctl --output=cat --identifier=attempts").splitlines()
-    assert [line for line in found if "denied" not in line and "Error" not in line and "not permitted" not in line and "  " not in line] == [UNIT], found
+    assert [line for line in found if line.startswith(("read", "wrote", "truncated", "a socket"))] == []
+    assert len([line for line in found if "ermi" in line]) == 14, found  # each of them was tried
+    assert 61184 <= int(found[-1]) <= 65519, found  # an account for the time of the run
 
 
 def another_key(host: Host, tmp_path: Path) -> None:
