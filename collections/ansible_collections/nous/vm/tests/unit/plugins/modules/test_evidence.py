@@ -17,9 +17,8 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.nous.vm.plugins.action import fetch_audit as action
 from ansible_collections.nous.vm.plugins.module_utils import _audit_evidence as logic
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import checkpoint_rows
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.configuration import Configuration
 from ansible_collections.nous.vm.plugins.modules import audit_evidence, fetch_audit
-from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.audit.evidence import LOG, Estate
+from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.audit.evidence import LOG, Estate, configuration
 
 
 def run(capsys: pytest.CaptureFixture[str], **arguments: Any) -> dict[str, Any]:
@@ -32,7 +31,7 @@ def run(capsys: pytest.CaptureFixture[str], **arguments: Any) -> dict[str, Any]:
 @pytest.fixture
 def estate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Estate:
     made = Estate(tmp_path / "host")
-    monkeypatch.setattr(logic, "named", lambda name: Configuration(name, made.folder, (LOG,), (), (), "root", "root", 0o600, 0, 0))
+    monkeypatch.setattr(logic, "named", lambda name: configuration(made.folder, name))
     monkeypatch.setattr(logic, "TRAIL", made.trail)
     monkeypatch.setattr(checkpoint_rows, "FOLDER", tmp_path)
     made.write(3)

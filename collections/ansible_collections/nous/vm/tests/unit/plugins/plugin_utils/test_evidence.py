@@ -17,12 +17,11 @@ from ansible.errors import AnsibleActionFail
 from ansible_collections.nous.vm.plugins.action.fetch_audit import ActionModule
 from ansible_collections.nous.vm.plugins.module_utils import _audit_evidence as on_host
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import checkpoint_rows
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.configuration import Configuration
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import NousVmError
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key.jwk import render_jwks
 from ansible_collections.nous.vm.plugins.plugin_utils import evidence
 from ansible_collections.nous.vm.plugins.plugin_utils.evidence import Copy, Update, append, plain
-from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.audit.evidence import LOG, Estate, signer
+from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.audit.evidence import LOG, Estate, configuration, signer
 
 KEY = signer()
 
@@ -65,7 +64,7 @@ class Pair:
 def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pair:
     made = Pair(tmp_path)
     host = made.host.folder
-    config = Configuration("x", host, (LOG,), ("audit-anchors.jsonl",), (), "root", "root", 0o600, 0, 0, 90, True, "off", 0)
+    config = configuration(host, anchors=("audit-anchors.jsonl",))
     monkeypatch.setattr(on_host, "named", lambda _name: config)
     monkeypatch.setattr(on_host, "TRAIL", host / "trail.jsonl")
     monkeypatch.setattr(checkpoint_rows, "FOLDER", host)

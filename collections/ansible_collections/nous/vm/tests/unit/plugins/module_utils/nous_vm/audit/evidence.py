@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import signing
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.chain import GENESIS, entry_hash, sha256
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.configuration import Configuration
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.lines import archives, opened
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.report import Fault, Part
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.verify import Evidence, of_folder, verify
@@ -23,6 +24,22 @@ from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key.jwk import gen
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key.jws import Signer
 
 LOG = "audit.jsonl"
+
+
+def configuration(folder: Path, name: str = "x", anchors: tuple[str, ...] = ()) -> Configuration:
+    """Return a rotation of the log in a folder."""
+    known: dict[str, Any] = {
+        "name": name,
+        "directory": folder,
+        "files": (LOG,),
+        "anchors": anchors,
+        "units": (),
+        "owner": "root",
+        "group": "root",
+        "mode": 0o600,
+    }
+    known |= {"uid": 0, "gid": 0, "keep": 90, "compress": True, "guard": "off", "reserve": 0}
+    return Configuration(**known)
 
 
 def signer() -> Signer:

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import checkpoint_rows
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.configuration import Configuration
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.walk import Walk
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.health import Row
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key.jwk import render_jwks
-from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.audit.evidence import LOG, Estate, signer
+from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.audit.evidence import LOG, Estate, configuration, signer
 
 KEY = signer()
 Rows = dict[str, tuple[str, str]]
@@ -40,7 +39,7 @@ class Checked(Estate):
         return {"Result": self.result, "ExecMainExitTimestampMonotonic": str(int((time.monotonic() - self.ago) * 1e6))}
 
     def rows(self) -> Rows:
-        config = Configuration("x", self.folder, (LOG,), (), (), "root", "root", 0o600, 0, 0, 90, True, "off", 0)
+        config = configuration(self.folder)
         return {row.name: (row.status, row.detail) for row in checkpoint_rows.rows(config)}
 
 
