@@ -21,6 +21,7 @@ UNITS = "nous-proxy.socket nous-proxy.service"
 SERVICE = """[Unit]
 Requires=nous-proxy.socket
 After=nous-proxy.socket
+StartLimitIntervalSec=0
 [Service]
 # Of the role's sandbox what decides whether a configuration can be loaded at all.
 MemoryDenyWriteExecute=yes
