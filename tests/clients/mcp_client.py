@@ -6,6 +6,9 @@
 
 Prints one JSON object: what an unauthenticated request was answered, every request with its status, the server, the
 result. Exits 1, with what was seen so far, at the first answer that stops the flow.
+
+With --enrol it registers nothing: the command (nous-vm clients enrol NAME --detach --json, where the server is) prints its ID, its secret and a link, which the
+browser opens first.
 """
 
 from __future__ import annotations
@@ -14,7 +17,10 @@ import argparse
 import asyncio
 import json
 import logging
+import re
+import shlex
 import ssl
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +32,7 @@ from mcp.client.auth import OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 
-REDIRECT_URI = "http://localhost:3030/callback"  # nobody listens: the code is read from the Location header
+REDIRECT_URI = "http://localhost:3334/oauth/callback"  # nobody listens: the code is read from the Location header
 TIMEOUT = httpx.Timeout(10, read=60)
 
 
@@ -80,15 +86,25 @@ class Memory:
 class Browser:
     """What a person's browser does in OAuth: it is sent to /authorize, and from there back to the client with a code."""
 
-    def __init__(self, client: Callable[[], httpx.AsyncClient], seen: dict[str, Any]) -> None:
-        self.client, self.seen = client, seen
+    def __init__(self, client: Callable[[], httpx.AsyncClient], seen: dict[str, Any], link: str = "") -> None:
+        self.client, self.seen, self.link = client, seen, link
         self.location: dict[str, list[str]] = {}
+
+    async def open_link(self, browser: httpx.AsyncClient) -> None:
+        """Open the link of an enrolment, and press the button that is there."""
+        opened = await browser.get(self.link)
+        button = re.search('<button name="([a-z]+)" value="([a-z]+)">', opened.text)
+        if not button:
+            raise Rejected(f"the link of the enrolment was answered {opened.status_code}: {opened.text.strip()}", self.seen)
+        await browser.get(f"{self.link}&{button[1]}={button[2]}")
 
     async def browse(self, authorization_url: str) -> None:
         async with self.client() as browser:
+            if self.link:
+                await self.open_link(browser)
             answer = await browser.get(authorization_url)
         if not answer.is_redirect:
-            raise Rejected(f"/authorize answered {answer.status_code}, not a redirect", self.seen)
+            raise Rejected(f"/authorize answered {answer.status_code}, not a redirect: {answer.text.strip()}", self.seen)
         self.location.update(parse_qs(urlsplit(answer.headers["location"]).query))
 
     async def come_back(self) -> tuple[str, str | None]:
@@ -112,8 +128,11 @@ async def call(
     source_address: str | None = None,
     browser_source: str | None = None,
     verify: ssl.SSLContext | None = None,
+    enrolment: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Call TOOL of the server at URL once, through all of OAuth.
+
+    ENROLMENT, if there is one, has client_id, client_secret, and the link for the browser.
 
     The request that a person's browser makes (/authorize) comes from BROWSER_SOURCE, all others from SOURCE_ADDRESS.
     Raises Rejected at the first answer that stops the flow.
@@ -127,9 +146,14 @@ async def call(
         transport = PinnedTransport(address, source, verify or ssl.create_default_context())
         return httpx.AsyncClient(transport=transport, auth=auth, timeout=TIMEOUT, event_hooks={"response": [remember]})
 
-    browser = Browser(lambda: client(browser_source), seen)
+    given = enrolment or {}
+    browser = Browser(lambda: client(browser_source), seen, given.get("link", ""))
+    memory = Memory()
+    if given.get("client_id"):
+        known = {key: given[key] for key in ("client_id", "client_secret")}
+        memory.client = OAuthClientInformationFull.model_validate(known | {"redirect_uris": [REDIRECT_URI], "token_endpoint_auth_method": "client_secret_post"})
     metadata = OAuthClientMetadata.model_validate({"redirect_uris": [REDIRECT_URI], "client_name": "nous.vm tests"})
-    oauth = OAuthClientProvider(url, metadata, Memory(), browser.browse, browser.come_back)
+    oauth = OAuthClientProvider(url, metadata, memory, browser.browse, browser.come_back)
     try:
         async with client(source_address) as stranger:
             answer = await stranger.post(url, json={})
@@ -168,6 +192,7 @@ def main() -> None:
     parser.add_argument("--address", metavar="IP[:PORT]", help="connect there; Host and SNI stay those of URL")
     parser.add_argument("--source-address", metavar="IP", help="connect from there")
     parser.add_argument("--browser-source", metavar="IP", help="call /authorize from there")
+    parser.add_argument("--enrol", metavar="COMMAND", type=shlex.split, help="run it to be let in")
     trust = parser.add_mutually_exclusive_group()
     trust.add_argument("--ca", metavar="FILE", help="trust this authority (PEM) instead of the system's")
     trust.add_argument("--insecure", action="store_true", help="trust any certificate")
@@ -176,6 +201,7 @@ def main() -> None:
     if options.insecure:
         verify.check_hostname = False
         verify.verify_mode = ssl.CERT_NONE
+    enrolment = json.loads(subprocess.run(options.enrol, check=True, capture_output=True).stdout) if options.enrol else None
     logging.getLogger("mcp").addHandler(logging.NullHandler())
     try:
         seen = asyncio.run(
@@ -187,6 +213,7 @@ def main() -> None:
                 source_address=options.source_address,
                 browser_source=options.browser_source,
                 verify=verify,
+                enrolment=enrolment,
             )
         )
     except Rejected as rejected:

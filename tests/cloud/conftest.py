@@ -79,6 +79,7 @@ class Host:
         pid = sh("docker", "inspect", "--format={{.State.Pid}}", self.container)
         client: list[str | Path] = [sys.executable, REPOSITORY / "tests/clients/mcp_client.py", f"https://{NAME}", tool, arguments]
         addresses = ["--address=127.0.0.1", f"--source-address={VENDOR}", f"--browser-source={STRANGER}", f"--ca={authority}"]
+        addresses += [f"--enrol=docker exec {self.container} nous-vm clients enrol test --detach --json"]
         seen: dict[str, Any] = json.loads(sh("nsenter", "--net", f"--target={pid}", *client, *addresses))
         return seen
 

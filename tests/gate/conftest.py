@@ -38,6 +38,8 @@ GATE = {
     "caddy_gateway_upstream_tokenless": f"unix/{proxy.TOKENLESS}",
     # The suite opens more connections from one address than the role lets; test_under_attack.py has the limits.
     "caddy_gateway_connection_limits": False,
+    # What these tests send a public path with; the default is in test_client.py.
+    "caddy_gateway_authorize": "public",
 }
 # The suite sends more from one address than the role lets.
 MANY = {"__nous_service_tokenless_address_rate": 10**6}

@@ -1,4 +1,4 @@
-"""A public MCP client, through the gateway, to the stand-in for nous."""
+"""A public MCP client, through the gateway, to the stand-in for nous: only whom a person let in."""
 
 from __future__ import annotations
 
@@ -16,50 +16,147 @@ from wire import HOST, OPERATOR, STRANGER, VENDOR
 
 CLIENT = REPOSITORY / "tests/clients/mcp_client.py"
 STAND_IN = REPOSITORY / "tests/standin/src"
-Call = Callable[[str, str], tuple[int, dict[str, Any], str]]  # source and browser; exit code, what was seen, errors
+HOME = "/srv/nous"  # of the stand-in, on the host
+NOBODY = 65534
+# An account of its own for the files, which may read the tests' interpreter wherever that is.
+ACCOUNT = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+REGISTER = ["/register", "/register?x", "/%72egister", "/register/", "//register", "/x/../register", "/REGISTER", "/register%20", "/register#x"]
+AUTHORIZE = ["/authorize", "/authorize?enrolment=x", "/%61uthorize?client_id=x", "/authorize/", "//authorize", "/token/../authorize"]
+REGISTRATION = b'{"redirect_uris": ["https://claude.ai/api/mcp/auth_callback"]}'
+Call = Callable[..., tuple[int, dict[str, Any], str]]  # source, browser, and the command that enrols; exit code, what was seen, errors
 
 
-@pytest.fixture
-def call(host: Host, tmp_path: Path) -> Iterator[Call]:
-    """Put the stand-in where the server of the other tests was, and return what calls its tool from an address, with the browser at another."""
-    environment = {"PYTHONPATH": str(STAND_IN), "PYTHONDONTWRITEBYTECODE": "1", "NOUS_HOME": str(tmp_path), "NOUS_TRANSPORT": "http"}
-    environment |= {"NOUS_OAUTH_ENABLED": "true", "NOUS_OAUTH_ISSUER": f"https://{HOST}", "PATH": os.environ["PATH"]}
-    authority = tmp_path / "root.crt"
-    authority.write_text(host.sh("cat /var/lib/caddy/.local/share/caddy/pki/authorities/local/root.crt") + "\n", encoding="ascii")
+@pytest.fixture(scope="module")
+def enrolling(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """Close the gateway as it is by default, and put the stand-in where the server of the other tests was, with its files on the host."""
+    run = host.play(caddy_gateway_authorize="enrolment", caddy_gateway_clients_directory=f"{HOME}/auth")
+    assert run.returncode == 0, run.stdout
+    host.sh(f"rm -rf {HOME} /var/lib/nous-vm/clients.json; install -d -o {NOBODY} -g {NOBODY} -m 0750 {HOME}")
+    home = tmp_path_factory.mktemp("home")
+    os.chown(home, NOBODY, NOBODY)
+    environment = {"PYTHONPATH": str(STAND_IN), "PYTHONDONTWRITEBYTECODE": "1", "NOUS_HOME": str(home), "NOUS_TRANSPORT": "http"}
+    environment |= {"NOUS_OAUTH_ENABLED": "true", "NOUS_OAUTH_ISSUER": f"https://{HOST}", "NOUS_OAUTH_STATE_DIR": "auth", "PATH": os.environ["PATH"]}
     host.backend.stop()
     with host.network.entered():
-        server = subprocess.Popen([sys.executable, "-m", "nous", "serve"], env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        server = subprocess.Popen(
+            [*ACCOUNT, sys.executable, "-m", "nous", "serve"],
+            env=environment,
+            cwd=f"/proc/{host.pid}/root{HOME}",
+            stderr=subprocess.PIPE,
+            text=True,
+        )
     assert server.stderr
     try:
         output = next((line for line in server.stderr if "Uvicorn running on" in line), "")
         assert output
-
-        def run(source: str, browser: str) -> tuple[int, dict[str, Any], str]:
-            where = ["--address", "127.0.0.1", "--source-address", source, "--browser-source", browser, "--ca", str(authority)]
-            with host.network.entered():
-                done = subprocess.run(
-                    [sys.executable, CLIENT, f"https://{HOST}", "note", '{"text": "hello"}', *where], capture_output=True, text=True, check=False
-                )
-            return done.returncode, json.loads(done.stdout), done.stderr
-
-        yield run
+        yield host
     finally:
         server.terminate()
         server.wait()
+        host.sh("nous-vm clients close; rm -f /var/lib/nous-vm/clients.json", check=False)
         host.backend.start()
+        run = host.play()
+        assert run.returncode == 0, run.stdout
+        assert host.client.ask(VENDOR, "/").status == 200
 
 
-@pytest.mark.parametrize("source", [VENDOR, OPERATOR])
-def test_listed_client_and_a_browser_from_anywhere(call: Call, source: str) -> None:
-    code, seen, output = call(source, STRANGER)
+@pytest.fixture
+def call(enrolling: Host, tmp_path: Path) -> Call:
+    """Return what calls a tool from an address, with the browser at another."""
+    authority = tmp_path / "root.crt"
+    authority.write_text(enrolling.sh("cat /var/lib/caddy/.local/share/caddy/pki/authorities/local/root.crt") + "\n", encoding="ascii")
+
+    def run(source: str, browser: str, enrol: str = "") -> tuple[int, dict[str, Any], str]:
+        where = ["--address", "127.0.0.1", "--source-address", source, "--browser-source", browser, "--ca", str(authority)]
+        where += ["--enrol", f"docker exec {enrolling.container} nous-vm clients enrol {enrol} --detach --json"] if enrol else []
+        with enrolling.network.entered():
+            done = subprocess.run([sys.executable, CLIENT, f"https://{HOST}", "note", '{"text": "hello"}', *where], capture_output=True, text=True, check=False)
+        return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+
+    return run
+
+
+def clients(host: Host) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(host.sh("nous-vm clients list --json"))["clients"]
+    return found
+
+
+def row(host: Host) -> tuple[str, str]:
+    rows = json.loads(host.sh("nous-vm check --json", check=False))["rows"]
+    return next((each["status"], each["detail"]) for each in rows if (each["part"], each["name"]) == ("clients", "clients"))
+
+
+def test_an_enrolled_client_and_a_browser_from_anywhere(enrolling: Host, call: Call) -> None:
+    code, seen, output = call(VENDOR, STRANGER, "first")
     assert code == 0, output
     assert "hello" in json.dumps(seen["result"])
     paths = [path for _method, path, _status in seen["requests"]]
-    assert {"/", "/.well-known/oauth-protected-resource", "/.well-known/oauth-authorization-server", "/register", "/authorize", "/token"} <= set(paths)
+    assert {"/", "/.well-known/oauth-protected-resource", "/.well-known/oauth-authorization-server", "/authorize", "/token"} <= set(paths)
+    assert "/register" not in paths
+    assert json.loads(enrolling.sh("nous-vm clients wait --timeout 20 --json"))["state"] == "enrolled"
+    assert [each["name"] for each in clients(enrolling)] == ["first"]
+    assert row(enrolling)[0] == "ok"
 
 
-def test_a_client_that_is_not_listed_gets_nowhere(call: Call) -> None:
-    code, seen, output = call(STRANGER, VENDOR)
-    assert code == 1
-    assert "answered 403" in output
-    assert "result" not in seen
+def test_a_stranger_in_the_vendors_range_gets_nowhere(enrolling: Host, call: Call) -> None:
+    """With an enrolment open or without; and the operator's client goes on."""
+    before = clients(enrolling)
+    assert before
+    for enrolment in (False, True):
+        if enrolment:
+            details = json.loads(enrolling.sh("nous-vm clients enrol second --detach --json"))
+            assert len(clients(enrolling)) == 2, "the one from before works on"
+        for path in REGISTER:
+            for source in (VENDOR, OPERATOR, STRANGER):
+                answer = enrolling.client.ask(source, path, "Content-Type: application/json", method="POST", body=REGISTRATION)
+                assert (answer.status, answer.denied) in [(404, "path"), (403, "address"), (400, "")], (source, path, answer)
+        for source in (VENDOR, STRANGER):
+            for path in AUTHORIZE:
+                assert enrolling.client.ask(source, path).denied in ("enrolment", "path", "address"), (source, path)
+    authorize = f"/authorize?client_id={details['client_id']}&redirect_uri=http%3A%2F%2Flocalhost%3A3334%2Foauth%2Fcallback"
+    assert enrolling.client.ask(VENDOR, authorize).denied == "enrolment"
+    assert enrolling.client.ask(OPERATOR, authorize).status == 302, "a browser in the operator's networks needs no link"
+    enrolling.sh("nous-vm clients close")
+    assert [each["client_id"] for each in clients(enrolling)] == [each["client_id"] for each in before]
+    assert enrolling.client.ask(OPERATOR, authorize).denied == "enrolment"
+    assert row(enrolling)[0] == "ok"
+
+
+def test_whatever_ends_the_window_it_is_closed(enrolling: Host) -> None:
+    """Both of its processes are killed: systemd removes the sockets and completes it."""
+    enrolling.sh("nous-vm clients enrol killed --detach --json")
+    assert "no enrolment" not in enrolling.client.ask(STRANGER, "/authorize").rest.decode()
+    enrolling.sh("systemctl kill --kill-whom=main --signal=KILL nous-vm-enrolment.service; nous-vm clients wait --timeout 20 || true")
+    assert not enrolling.sh("ls -d /run/nous-vm-enrolment || true")
+    assert "no enrolment is open" in enrolling.client.ask(STRANGER, "/authorize").rest.decode()
+    assert "killed" not in {each["name"] for each in clients(enrolling)}
+    assert not enrolling.sh("ls /var/lib/nous-vm/enrolment.json || true")
+
+
+def test_another_client_takes_the_place_of_the_first(enrolling: Host, call: Call) -> None:
+    """One that registers itself; and old tokens are gone."""
+    code, seen, output = call(VENDOR, STRANGER, "second --dynamic")
+    assert code == 0, output
+    assert ["POST", "/register", 201] in seen["requests"]
+    enrolling.sh("nous-vm clients wait --timeout 20")
+    assert [(each["name"], each["tokens"]) for each in clients(enrolling)] == [("second", 2)]
+    assert json.loads(enrolling.sh("nous-vm clients revoke second --json"))["tokens"] == 2
+    assert enrolling.sh(f"cat {HOME}/auth/tokens.json {HOME}/auth/clients.json") == "{}{}"
+
+
+def test_secrets_are_in_no_log(enrolling: Host) -> None:
+    details = json.loads(enrolling.sh("nous-vm clients enrol quiet --detach --json"))
+    code = details["link"].partition("=")[2]
+    assert enrolling.client.ask(STRANGER, f"/authorize?enrolment={code}&confirm=yes").status == 200
+    assert enrolling.client.ask(STRANGER, f"/authorize?enrolment={code}").status == 403
+    logs = (
+        "journalctl --sync; tail -n 200 /var/log/caddy/access.log; journalctl --no-pager --lines=500; tail -n 50 /var/log/nous-vm/trail.jsonl; ps axww -o args"
+    )
+    found = enrolling.sh(logs)
+    assert "/authorize?..." in found
+    assert code not in found
+    assert details["client_secret"] not in found
+    files = enrolling.sh("find /run /var/lib/nous-vm /tmp -xdev -type f -perm /044 -newer /var/lib/nous-vm/enrolment.json 2>/dev/null | xargs -r cat")
+    assert code not in files
+    assert details["client_secret"] not in files
+    enrolling.sh("nous-vm clients close")

@@ -39,6 +39,7 @@ SITE = {
     "ansible_python_interpreter": "/usr/bin/python3",
     "caddy_gateway_hostname": HOST,
     "caddy_gateway_operator_cidrs": [f"{OPERATOR}/32"],
+    "caddy_gateway_authorize": "public",  # who is let in is the business of tests/gate
     "caddy_gateway_tls": "internal",
     "nous_service_source": "archive",
     # So long a client that stalls holds a stop.

@@ -147,6 +147,7 @@ def test_the_commands_start_from_byte_code(host: Host) -> None:
 def client(*arguments: str) -> dict[str, Any]:
     argv: list[str | Path] = [sys.executable, REPOSITORY / "tests/clients/mcp_client.py", "https://nous.localhost", *arguments]
     trusted: list[str | Path] = ["--address", "127.0.80.8", "--ca", REPOSITORY / ".cache/local/ca.crt"]
+    trusted += ["--enrol", "docker exec nous-vm-local nous-vm clients enrol test --detach --json"]
     done = subprocess.run([*argv, *trusted], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     seen: dict[str, Any] = json.loads(done.stdout)

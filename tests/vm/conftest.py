@@ -42,7 +42,8 @@ class Nous:
     def call(self, tool: str = "note", **arguments: Any) -> dict[str, Any]:
         """Call a tool through the gate, from outside."""
         client: list[str | Path] = [sys.executable, REPOSITORY / "tests/clients/mcp_client.py", f"https://{NAME}", tool, json.dumps(arguments)]
-        seen: dict[str, Any] = json.loads(sh(*client, f"--address={ADDRESS}", f"--ca={WORK / 'ca.crt'}"))
+        enrol = ["ssh", *self.machine.options, "-p", str(SSH), f"debian@{ADDRESS}", "sudo nous-vm clients enrol test --detach --json"]
+        seen: dict[str, Any] = json.loads(sh(*client, f"--address={ADDRESS}", f"--ca={WORK / 'ca.crt'}", f"--enrol={shlex.join(enrol)}"))
         return seen
 
     def trust(self) -> None:

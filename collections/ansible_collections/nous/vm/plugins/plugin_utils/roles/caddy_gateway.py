@@ -18,7 +18,10 @@ SOCKET = f"unix/(/{NAME})+"
 TCP = rf"([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\]):{PORT}"
 PATH = "/[.]?[A-Za-z0-9_~-][A-Za-z0-9._~-]*"
 LISTENS = ("0.0.0.0:80", "0.0.0.0:443")
-NOT_PUBLIC = ("/", "/token", "/register")
+NOT_PUBLIC = ("/", "/token", "/register", "/authorize")
+CLOSED = ("/register", "/authorize")
+LOOPBACK = rf"http://(localhost|127[.]0[.]0[.]1|\[::1\]):{PORT}"
+REDIRECT = rf"(https://({LABEL}[.])+{LABEL}(:{PORT})?|{LOOPBACK})(/[A-Za-z0-9._~/-]*)"
 
 OPTIONS: dict[str, Rule] = {
     "caddy_gateway_state": choice("present", "absent"),
@@ -33,6 +36,21 @@ OPTIONS: dict[str, Rule] = {
         allowed="a list of absolute paths of letters, digits, hyphens, underscores, tildes and dots, without a pattern, a query, a detour or a final slash,"
         f" and without {' and '.join(NOT_PUBLIC)}",
         example="[/.well-known/oauth-protected-resource/mcp]",
+    ),
+    "caddy_gateway_authorize": choice("enrolment", "operator", "public"),
+    "caddy_gateway_redirect_uris": List(
+        element=Text(pattern=REDIRECT, allowed="a URI"),
+        least=1,
+        allowed="a list of at least one https URI, or http URI of a loopback address with its port, without a query",
+        example="[https://claude.ai/api/mcp/auth_callback]",
+    ),
+    "caddy_gateway_clients_directory": absolute_path("/var/lib/nous/auth", 2),
+    "caddy_gateway_paths": List(
+        element=Text(pattern=f"/|({PATH})+", accept=lambda text: text not in CLOSED, allowed="a path"),
+        least=1,
+        allowed="a list of at least one absolute path of letters, digits, hyphens, underscores, tildes and dots, without a pattern, a query or a detour,"
+        f" and without {' and '.join(CLOSED)}",
+        example="[/, /token, /revoke]",
     ),
     "caddy_gateway_upstream": text_line(
         "an address and a port, or unix/ and the absolute path of a socket", "127.0.0.1:8088 or unix//run/nous/http.sock", f"{TCP}|{SOCKET}"
@@ -59,6 +77,10 @@ OPTIONS: dict[str, Rule] = {
 # Anthropic's page "IP addresses", 2026-07.
 INBOUND = "is where Anthropic is called, not where it calls from, which is 160.79.104.0/21"
 PHASED_OUT = "was phased out by Anthropic, so that it may be somebody else's now; take it off"
+OPEN = (
+    "caddy_gateway_authorize is public: whoever knows the host name gets a token from a server that asks nobody, as nous does, and takes the place of"
+    " your client; enrolment is for those."
+)
 POINTLESS = {"160.79.104.0/23": INBOUND, "2607:6bc0::/48": INBOUND} | dict.fromkeys(
     ("34.162.46.92/32", "34.162.102.82/32", "34.162.136.91/32", "34.162.142.92/32", "34.162.183.95/32"), PHASED_OUT
 )
@@ -92,7 +114,10 @@ def config(values: Values) -> str:
 
 def derive(values: Values) -> dict[str, object]:
     listed = values["caddy_gateway_anthropic_cidrs"] + values["caddy_gateway_operator_cidrs"]
-    return {"cidrs": listed, "config": config(values), "warnings": [f"{each} is listed, but it {POINTLESS[each]}." for each in listed if each in POINTLESS]}
+    warnings = [f"{each} is listed, but it {POINTLESS[each]}." for each in listed if each in POINTLESS]
+    if values["caddy_gateway_authorize"] == "public":
+        warnings.append(OPEN)
+    return {"cidrs": listed, "config": config(values), "warnings": warnings}
 
 
 def questions(values: Values) -> Questions:
