@@ -72,7 +72,7 @@ class FakeServer:
 
     def post_token(self, fields: dict[str, str]) -> tuple[int, object]:
         if not self.authenticated(fields):
-            return 401, {"error": "invalid_client"}
+            return 401, {"error": "unauthorized_client"}
         held = self.tokens.get(fields.get("refresh_token", ""))
         given = self.codes.pop(fields["code"], "") if "code" in fields else held.client_id if held and held.refresh else ""
         if given != fields["client_id"]:
