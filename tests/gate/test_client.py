@@ -160,3 +160,20 @@ def test_secrets_are_in_no_log(enrolling: Host) -> None:
     assert code not in files
     assert details["client_secret"] not in files
     enrolling.sh("nous-vm clients close")
+
+
+def test_an_address_is_allowed_for_a_time(enrolling: Host) -> None:
+    """And Caddy knows when it is over; nothing has to run then."""
+    assert enrolling.client.ask(STRANGER, "/").denied == "address"
+    enrolling.sh(f"nous-vm gate allow {STRANGER} --for 1m")
+    try:
+        assert enrolling.client.ask(STRANGER, "/").status == 401, "the server's own answer"
+        assert enrolling.client.ask(STRANGER, "/register", method="POST").denied == "address"
+        assert json.loads(enrolling.sh("nous-vm gate list --json"))["for_a_time"][0]["network"] == f"{STRANGER}/32"
+        assert enrolling.sh("nous-vm gate state --json | grep served").strip() == '"served": true,'
+        over = r"sed -i -E 's/(unix\}\)) < [0-9]+/\1 < 1700000000/' /var/lib/nous-vm/gate-allowed.caddy; nous-vm gate reload"
+        enrolling.sh(over)
+        assert enrolling.client.ask(STRANGER, "/").denied == "address"
+    finally:
+        enrolling.sh(f"nous-vm gate forget {STRANGER}")
+    assert enrolling.client.ask(STRANGER, "/").denied == "address"

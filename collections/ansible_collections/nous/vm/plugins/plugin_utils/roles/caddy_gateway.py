@@ -74,14 +74,16 @@ OPTIONS: dict[str, Rule] = {
     "caddy_gateway_manage_packages": Flag(),
 }
 
-# Anthropic's page "IP addresses", 2026-07.
-INBOUND = "is where Anthropic is called, not where it calls from, which is 160.79.104.0/21"
+# Anthropic's page "IP addresses": its stored copies, of which five of nine have the second range, were compared on this day.
+VENDOR = ["160.79.104.0/21", "153.61.208.0/20"]
+VENDOR_LIST = {"date": "2026-11-27", "source": "the collection's, of Anthropic's page on IP addresses as compared on 2026-11-27"}
+INBOUND = f"is where Anthropic is called, not where it calls from, which is {' and '.join(VENDOR)}"
 PHASED_OUT = "was phased out by Anthropic, so that it may be somebody else's now; take it off"
 OPEN = (
     "caddy_gateway_authorize is public: whoever knows the host name gets a token from a server that asks nobody, as nous does, and takes the place of"
     " your client; enrolment is for those."
 )
-POINTLESS = {"160.79.104.0/23": INBOUND, "2607:6bc0::/48": INBOUND} | dict.fromkeys(
+POINTLESS = {"160.79.104.0/23": INBOUND, "153.61.224.0/22": INBOUND, "2607:6bc0::/48": INBOUND} | dict.fromkeys(
     ("34.162.46.92/32", "34.162.102.82/32", "34.162.136.91/32", "34.162.142.92/32", "34.162.183.95/32"), PHASED_OUT
 )
 
@@ -117,7 +119,8 @@ def derive(values: Values) -> dict[str, object]:
     warnings = [f"{each} is listed, but it {POINTLESS[each]}." for each in listed if each in POINTLESS]
     if values["caddy_gateway_authorize"] == "public":
         warnings.append(OPEN)
-    return {"cidrs": listed, "config": config(values), "warnings": warnings}
+    own = set(values["caddy_gateway_anthropic_cidrs"]) != set(VENDOR)
+    return {"cidrs": listed, "config": config(values), "vendor_list": None if own else VENDOR_LIST, "warnings": warnings}
 
 
 def questions(values: Values) -> Questions:

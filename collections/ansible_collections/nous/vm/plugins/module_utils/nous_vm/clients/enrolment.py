@@ -30,6 +30,7 @@ from .server import Server
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}")
 START = 15.0  # seconds for the window to be there
 POLL = 0.1
+SECRET, PUBLIC = "client_secret_post", "none"  # what the SDK's server understands; client_secret_basic it does not as clients send it
 SPARE = 30  # seconds beyond its time after which systemd ends a window that hangs
 
 
@@ -40,12 +41,13 @@ class Details(NamedTuple):
     url: str
     client_id: str
     client_secret: str
+    token_endpoint_auth_method: str
     link: str
     seconds: int
 
 
-def begin(config: Configuration, name: str, seconds: int, extra_uris: Iterable[str] = (), dynamic: bool = False) -> Details:
-    """Register a client and open the window for it. Raises NousVmError, OSError."""
+def begin(config: Configuration, name: str, seconds: int, extra_uris: Iterable[str] = (), dynamic: bool = False, method: str = SECRET) -> Details:
+    """Register a client and open the window for it. method: how it shows at /token who it is. Raises NousVmError, OSError."""
     if not NAME.fullmatch(name):
         raise UsageError(f"NAME is {name!r}; allowed are up to 40 letters, digits, blanks, dots, underscores and hyphens, for example claude")
     complete(config)
@@ -55,9 +57,9 @@ def begin(config: Configuration, name: str, seconds: int, extra_uris: Iterable[s
     window.save_pending(about)
     try:
         if not dynamic:
-            asked = {"client_name": name, "redirect_uris": uris, "token_endpoint_auth_method": "client_secret_post"}
+            asked = {"client_name": name, "redirect_uris": uris, "token_endpoint_auth_method": method}
             found = Server(config).register(asked)
-            about, client_secret = registered(config, about, found["client_id"]), str(found.get("client_secret", ""))
+            about, client_secret = registered(config, about, found["client_id"]), str(found.get("client_secret") or "")
         window.save(window.Window(name, about.client_id, uris, window.digest(code), window.now() + seconds, dynamic))
         outcome.write(outcome.Outcome(name, outcome.OPEN, []))
         _start(config, seconds)
@@ -65,7 +67,7 @@ def begin(config: Configuration, name: str, seconds: int, extra_uris: Iterable[s
         complete(config)
         raise
     url = f"https://{config.hostname}"
-    return Details(name, url, about.client_id, client_secret, f"{url}/authorize?enrolment={code}", seconds)
+    return Details(name, url, about.client_id, client_secret, "" if dynamic else method, f"{url}/authorize?enrolment={code}", seconds)
 
 
 def free(config: Configuration) -> None:

@@ -4,5 +4,5 @@
 """The gateway: Caddy in front of the server, which lets an allow list of networks in and denies everybody else all but a few public paths.
 
 configuration: its files. admin: what Caddy serves. estate: what a Caddyfile with other sites lacks. reload and apply: a change, verified, or rolled back.
-probe: what it answers. denials: who was denied. check: the rows of the health check.
+allowed, lists: who is allowed for a time, how old the vendor's list is. probe: what it answers. denials: who was denied. check: the rows of the health check.
 """

@@ -17,7 +17,7 @@ from ..foreign import printable
 from ..health import Row
 from ..network import listed, listeners, ports_of
 from ..systemd import show
-from . import admin, configuration, denials, limits, probe
+from . import admin, configuration, denials, limits, lists, probe
 
 DAY = 86400
 LATE = 14 * DAY  # before its end a certificate should have been renewed
@@ -31,6 +31,8 @@ def check() -> Iterator[Row]:
     yield from health.unit_rows(unit)
     yield serves(parameters, desired)
     yield allow_list(parameters)
+    yield Row("allowed for a time", *lists.for_a_time())
+    yield Row("vendor's list", *lists.vendor())
     yield public_paths(parameters)
     yield admin_api(parameters, desired, unit.get("MainPID") or "0")
     yield limits.check(parameters.limits)

@@ -112,7 +112,18 @@ def parsed(line: bytes) -> Denial | None:
         return None
 
 
+def is_client(found: Denial) -> bool:
+    """Tell whether a request looks like one of an MCP client from a network that is missing on the allow list: browsers and scanners send no POST there."""
+    return found.reason == "address" and found.method == "POST" and found.target.partition("/")[2] in ("", "token", "register")
+
+
+def advice(address: str) -> str:
+    """Return what to do about a client at an address."""
+    return f"    an MCP client? sudo nous-vm gate allow {address}, and add its network to caddy_gateway_operator_cidrs"
+
+
 def shown(address: str, times: int, last: Denial) -> str:
     """Return one address as a line for a person."""
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(last.when))
-    return f"{address:39}  {times:6} times, last at {when}: {last.method} {last.target} ({last.reason})"
+    line = f"{address:39}  {times:6} times, last at {when}: {last.method} {last.target} ({last.reason})"
+    return f"{line}\n{advice(address)}" if is_client(last) else line

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import check, configuration
+from . import allowed, check, configuration
 
 JOURNAL = f"sudo journalctl --unit={configuration.UNIT}"
 NEXT_STEPS = {
@@ -16,11 +16,14 @@ NEXT_STEPS = {
     "certificate": JOURNAL,
     "public paths": JOURNAL,
     "configuration": "ansible-playbook nous.vm.site",
+    "vendor's list": "sudo nous-vm gate denied --hours 24",
+    "allowed for a time": "sudo nous-vm gate forget ADDRESS",
     "denied": "sudo nous-vm gate denied",
 }
 
 
 def summary() -> Iterator[tuple[str, str]]:
     """Yield who is allowed, and who was denied."""
-    yield "gateway", f"allows {', '.join(configuration.parameters().cidrs) or 'nobody'}"
+    listed = [*configuration.parameters().cidrs, *map(str, allowed.current())]
+    yield "gateway", f"allows {', '.join(listed) or 'nobody'}"
     yield "denied", f"in the last hour: {check.denied().detail}"

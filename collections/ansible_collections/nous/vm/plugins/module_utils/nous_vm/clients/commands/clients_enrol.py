@@ -7,7 +7,8 @@ The client gets URL, client ID and secret: in the hosted client the advanced fie
 the browser that the client will use, and connect. Nobody else can: the link works once. Until the client has its first token, the one from before it works on.
 
 --dynamic is for a client that cannot be given an ID: it may register itself once, from a listed network.
---detach prints and returns; nous-vm clients wait then waits. --json needs it, and prints {"name", "url", "client_id", "client_secret", "link", "seconds"}.
+--detach prints and returns; nous-vm clients wait then waits. --json needs it, and prints {"name", "url", "client_id", "client_secret",
+"token_endpoint_auth_method", "link", "seconds"}.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ...errors import UsageError
 from ...output import write
 from .. import outcome
 from ..configuration import load
-from ..enrolment import Details, begin, complete, free, stop
+from ..enrolment import PUBLIC, SECRET, Details, begin, complete, free, stop
 from ..window import seconds
 from .clients_wait import result
 
@@ -38,6 +39,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="what you call the client, for example claude")
     parser.add_argument("--for", dest="window", default="10m", metavar="TIME", help="how long it stays open, 60s to 1h (default: 10m)")
     parser.add_argument("--redirect-uri", action="append", default=[], metavar="URI", help="a loopback address of a client on your own machine, with its port")
+    parser.add_argument("--public", action="store_true", help="without a secret, for a client that sends none in the body of its request for a token")
     parser.add_argument("--dynamic", action="store_true", help="the client registers itself")
     parser.add_argument("--detach", action="store_true", help="print and return")
 
@@ -54,7 +56,7 @@ def run(arguments: argparse.Namespace) -> Result:
     config, window = load(), seconds(arguments.window)
     free(config)
     with locks.held("clients", f"enrol {arguments.name}", wait=SPARE):
-        details = begin(config, arguments.name, window, arguments.redirect_uri, arguments.dynamic)
+        details = begin(config, arguments.name, window, arguments.redirect_uri, arguments.dynamic, PUBLIC if arguments.public else SECRET)
     if arguments.detach:
         return Result(details._asdict(), text(details))
     write(f"{text(details)}\n\nWaiting for its first token. Ctrl-C closes the enrolment.")
@@ -78,6 +80,7 @@ def text(details: Details) -> str:
     lines = [f"An enrolment of {details.name} is open for {details.seconds // 60} min {details.seconds % 60} s.", "", "Give the client"]
     lines += [f"  URL            {details.url}"]
     if details.client_id:
-        lines += [f"  client ID      {details.client_id}", f"  client secret  {details.client_secret}"]
+        lines += [f"  client ID      {details.client_id}", f"  client secret  {details.client_secret or 'none'}"]
+        lines += [f"  (token_endpoint_auth_method {details.token_endpoint_auth_method})"]
     lines += ["", "Open this link in the browser that the client will use; it works once:", f"  {details.link}", "", "Then connect."]
     return "\n".join(lines)

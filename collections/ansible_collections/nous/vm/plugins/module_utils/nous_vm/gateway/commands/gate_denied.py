@@ -4,7 +4,8 @@
 """Who was denied, by address, how often, and what they asked for last.
 
 address: not on the allow list. host: a name that the gateway does not serve. path: a request that names none.
---json prints {"hours": number, "denied": [{"address", "times", "last": {"time" (seconds since the epoch), "method", "target", "reason"}}],
+--json prints {"hours": number, "denied": [{"address", "times", "last": {"time" (seconds since the epoch), "method", "target", "reason"},
+"client": bool, whether it looks like an MCP client}],
 "unreadable": [why a file of the access log cannot be read]}.
 """
 
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ...cli import Result
 from ...errors import UsageError
-from ..denials import denied_since, shown
+from ..denials import denied_since, is_client, shown
 
 if TYPE_CHECKING:
     import argparse
@@ -36,7 +37,12 @@ def run(arguments: argparse.Namespace) -> Result:
     document = {
         "hours": arguments.hours,
         "denied": [
-            {"address": address, "times": times, "last": {"time": last.when, "method": last.method, "target": last.target, "reason": last.reason}}
+            {
+                "address": address,
+                "times": times,
+                "last": {"time": last.when, "method": last.method, "target": last.target, "reason": last.reason},
+                "client": is_client(last),
+            }
             for address, (times, last) in found.addresses.items()
         ],
         "unreadable": found.unreadable,

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import health
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import summary as audit
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.clients import summary as clients
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy import summary as deploy
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway import check as gateway_check
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway import configuration
@@ -57,7 +58,7 @@ def test_rotations(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(audit.summary()) == [("audit", line)]
 
 
-@pytest.mark.parametrize("module", [audit, deploy, gateway, key], ids=lambda module: module.__name__.split(".")[-2])
+@pytest.mark.parametrize("module", [audit, clients, deploy, gateway, key], ids=lambda module: module.__name__.split(".")[-2])
 def test_next_steps_are_of_rows(module: ModuleType) -> None:
     """Each is of a row that the subpackage's check names, or unit_rows; by its source, because not all rows can be had without a host."""
     source = Path(str(module.__file__)).with_name("check.py").read_text(encoding="utf-8") + Path(health.__file__).read_text(encoding="utf-8")

@@ -47,7 +47,7 @@ class FakeServer:
     def get_oauth_authorization_server(self, _fields: dict[str, str]) -> tuple[int, object]:
         return 200, {}
 
-    def post_register(self, metadata: dict[str, Any]) -> tuple[int, object]:
+    def post_register(self, metadata: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         client_id = f"client-{next(self.numbers)}"
         record = {**metadata, "client_id": client_id, "client_secret": f"secret-{next(self.numbers)}"}
         if self.single:

@@ -130,6 +130,7 @@ def test_it_is_let_in(host: Host) -> None:
         "url": "https://nous.example.org",
         "client_id": "client-1",
         "client_secret": "secret-2",
+        "token_endpoint_auth_method": "client_secret_post",
         "link": details["link"],
         "seconds": 600,
     }
@@ -153,6 +154,14 @@ def test_it_is_let_in(host: Host) -> None:
     (listed,) = command("list").document["clients"]
     assert (listed["name"], listed["tokens"], listed["access_until"], listed["refresh_until"]) == ("claude", 1, LATER, None)
     assert "access until" in command("list").text
+
+
+def test_a_client_without_a_secret(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    register = host.server.post_register
+    monkeypatch.setattr(host.server, "post_register", lambda metadata: (201, {**dict(register(metadata)[1]), "client_secret": None}))
+    found = command("enrol", "claude", "--public", "--detach")
+    assert (found.document["client_secret"], found.document["token_endpoint_auth_method"]) == ("", "none")
+    assert "client secret  none" in found.text
 
 
 def test_it_is_not(host: Host) -> None:

@@ -72,7 +72,8 @@ def test_all_rows(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = list(check.check())
     assert [row for row in rows if row.status != "ok"] == []
     assert [row.name for row in rows] == [
-        *("service", "starts at boot", "crashes", "configuration", "allow list", "public paths", "admin API", "connection limits", "certificate"),
+        *("service", "starts at boot", "crashes", "configuration", "allow list", "allowed for a time", "vendor's list"),
+        *("public paths", "admin API", "connection limits", "certificate"),
         *("sandbox of caddy.service", "denied in the last hour"),
     ]
 

@@ -29,7 +29,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_they_are_commands_of_the_host() -> None:
     found = {name: module for name, module in cli.commands().items() if name.startswith("gate ")}
-    assert found == {f"gate {name}": f"gateway.commands.gate_{name}" for name in ("apply", "denied", "reload", "state")}
+    assert found == {f"gate {name}": f"gateway.commands.gate_{name}" for name in ("allow", "apply", "denied", "forget", "list", "reload", "state")}
 
 
 def denied(*words: str) -> cli.Result:
@@ -45,7 +45,7 @@ def test_denied(monkeypatch: pytest.MonkeyPatch) -> None:
     about = {"time": last.when, "method": "GET", "target": "nous.example.org/token", "reason": "address"}
     assert result.document == {
         "hours": 24.0,
-        "denied": [{"address": "203.0.113.5", "times": 2, "last": about}],
+        "denied": [{"address": "203.0.113.5", "times": 2, "last": about, "client": False}],
         "unreadable": ["access.log is not a regular file"],
     }
 

@@ -1,0 +1,118 @@
+# Copyright (c) 2026, nous.vm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Networks that are allowed for a time, besides the inventory's list: Caddy compares the time at each request, so that nothing has to run at its end."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from .. import atomic
+from ..errors import ForeignError, UsageError
+from ..foreign import printable, read_file
+from ..locks import whoever
+from ..names import STATE
+from . import configuration
+
+STATE_FILE = STATE / "gate-allowed.json"
+CADDY_FILE = STATE / "gate-allowed.caddy"  # which the Caddyfile imports
+LEAST, MOST = 60, 7 * 86400  # seconds
+UNITS = {"m": 60, "h": 3600, "d": 86400}
+WIDEST = {4: 24, 6: 48}
+ANCESTORS = 32
+CONNECTION = re.compile(rb"(?:^|\0)SSH_CONNECTION=([0-9A-Fa-f.:]{2,45}) ")
+
+
+class Allowed(NamedTuple):
+    """A network that is allowed for a time. until: seconds since the epoch. by: who allowed it."""
+
+    network: str
+    until: float
+    by: str
+
+    def __str__(self) -> str:
+        return f"{self.network} until {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(self.until))} by {printable(self.by)}"
+
+
+def current() -> list[Allowed]:
+    """Return what is allowed for a time and whose time is not over."""
+    known = atomic.read_json(STATE_FILE).get("allowed", [])
+    return [found for found in (Allowed(**each) for each in known) if found.until > time.time()]
+
+
+def allow(text: str, seconds: float) -> Allowed:
+    """Allow a network for a time; the gateway is to be reloaded then. Raises UsageError."""
+    made = Allowed(network(text), float(int(time.time() + seconds)), printable(whoever()))
+    _write([*(each for each in current() if each.network != made.network), made])
+    return made
+
+
+def forget(text: str) -> bool:
+    """Allow a network no longer; return whether it was allowed for a time. Raises UsageError."""
+    gone, before = network(text), current()
+    _write([each for each in before if each.network != gone])
+    return any(each.network == gone for each in before)
+
+
+def network(text: str) -> str:
+    """Return the network that a text, or "me", means. Raises UsageError."""
+    text = me() if text == "me" else text
+    try:
+        found = ipaddress.ip_network(text)
+    except ValueError:
+        found = None
+    if found is None or found.prefixlen < WIDEST[found.version]:
+        raise UsageError(
+            f"ADDRESS is {printable(text)!r}; allowed are me, an address, and a network of IPv4 from /24 and of IPv6 from /48, for example 203.0.113.7;"
+            " a wider one belongs into caddy_gateway_operator_cidrs"
+        )
+    return str(found)
+
+
+def me() -> str:
+    """Return the address that the person behind this process came from by ssh, whatever sudo left of the environment. Raises UsageError."""
+    pid = os.getpid()
+    for _generation in range(ANCESTORS):
+        try:
+            if found := CONNECTION.search(read_file(f"/proc/{pid}/environ")):
+                return found[1].decode()
+            pid = int(read_file(f"/proc/{pid}/stat").rpartition(b")")[2].split()[1])
+        except (OSError, ForeignError):
+            break
+        if pid < 2:
+            break
+    raise UsageError("me is nobody who came by ssh; name the address, for example sudo nous-vm gate allow 203.0.113.7")
+
+
+def seconds(text: str) -> int:
+    """Return a duration, such as 12h, in seconds. Raises UsageError."""
+    number, unit = text[:-1], text[-1:]
+    if not number.isascii() or not number.isdecimal() or len(number) > 5 or unit not in UNITS or not LEAST <= (found := int(number) * UNITS[unit]) <= MOST:
+        raise UsageError(f"--for is {printable(text)!r}; allowed is a number with m, h or d, from 1m to 7d, for example 12h")
+    return found
+
+
+def _write(allowed: list[Allowed]) -> None:
+    """Write what is allowed, for us and for Caddy, whose part is complete in itself: a path that is listed, and the time."""
+    atomic.write_json(STATE_FILE, {"allowed": [each._asdict() for each in allowed]})
+    if allowed:
+        atomic.write(CADDY_FILE, _caddy(allowed).encode(), 0o644)
+    else:
+        Path(CADDY_FILE).unlink(missing_ok=True)
+
+
+def _caddy(allowed: list[Allowed]) -> str:
+    paths = atomic.read_json(configuration.PARAMETERS).get("listed_paths")
+    where = f' && {{http.request.uri}}.split("?")[0] in {json.dumps(paths)}' if paths else ""
+    blocks = [
+        f"@allowed{number} {{\n\tremote_ip {each.network}\n\texpression `int({{time.now.unix}}) < {int(each.until)}{where}`\n}}\n"
+        f"handle @allowed{number} {{\n\timport caddy_gateway_server\n}}\n"
+        for number, each in enumerate(allowed)
+    ]
+    return "\n".join(["# Managed by nous-vm gate allow.", *blocks])
