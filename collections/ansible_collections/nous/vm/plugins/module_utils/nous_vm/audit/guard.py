@@ -116,7 +116,7 @@ class Guard:
         self.passing = self.passing or now
         if now - self.passing < PASSING:
             faults.pop("flag", None)
-        if "cut" in faults and all(links_to_archive(log) for log in self.logs):
+        if "cut" in faults and all(links_to_archive(log) for log in self.logs if archives(log)):
             faults.pop("cut")
             if self.watcher:
                 with contextlib.suppress(OSError):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...cli import Result
+from ...errors import UsageError
 from ..watch import POLL, Reporter, Watched, opened
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Result:
     expected = (int(arguments.mode, 8), pwd.getpwnam(arguments.owner).pw_uid, grp.getgrnam(arguments.group).gr_gid)
     logs = [Watched(descriptor, name, expected, arguments.folder / f"{name}.json") for descriptor, name in opened()]
+    if not logs:
+        raise UsageError("systemd passed no log to watch; this is for its unit audit-logrotate-NAME-watch.service alone")
     reporter = Reporter(logs, arguments.folder / "socket")
     while True:
         reporter.turn()

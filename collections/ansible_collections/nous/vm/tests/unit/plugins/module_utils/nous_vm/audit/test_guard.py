@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import cli, inodes, locks, pause
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import guard, mend, room, speed
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.commands import audit_watch
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.configuration import load
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.guard import OWNER, Guard
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.log import Log
@@ -202,6 +203,7 @@ def test_a_cut_that_the_watcher_was_too_slow_for_is_accepted_if_it_links(
 ) -> None:
     monkeypatch.setattr(guard, "PASSING", 0)
     links = [True]
+    monkeypatch.setattr(guard, "archives", lambda _log: [place.archive])
     monkeypatch.setattr(guard, "links_to_archive", lambda _log: links[0])
     watcher.tell(cut="it was cut")
     guarding.turn()
@@ -360,5 +362,13 @@ def test_the_commands_go_on_for_ever(place: Place, command: str, tmp_path: Path,
     monkeypatch.setattr(Guard, "turn", turn)
     monkeypatch.setattr("ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.watch.Reporter.turn", turn)
     options = ["--folder", str(tmp_path), "--mode", "0600", "--owner", "root", "--group", "root"] if command == "watch" else ["--config", str(place.config)]
-    assert cli.main(["audit", command, *options]) == cli.INTERRUPTED
+    with open(place.log, "rb") as log:
+        monkeypatch.setattr(audit_watch, "opened", lambda: [(log.fileno(), "log")])
+        assert cli.main(["audit", command, *options]) == cli.INTERRUPTED
     assert len(turns) == 3
+
+
+def test_nothing_to_watch_is_no_watcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv("LISTEN_FDS", raising=False)
+    assert cli.main(["audit", "watch", "--folder", str(tmp_path), "--mode", "0600", "--owner", "root", "--group", "root"]) == 2
+    assert "systemd passed no log to watch" in capsys.readouterr().err
