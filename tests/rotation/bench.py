@@ -67,6 +67,7 @@ def main() -> int:
     results: dict[int, dict[str, dict[str, Any]]] = {}
     try:
         host.start()
+        host.sh("apt-get -qq update && apt-get -qq install --yes logrotate > /dev/null")  # what it is compared with
         # As cloud images mount theirs; freeing the blocks of a cut log without a journal can take longer than copying them.
         host.mount(megabytes=3 * max(sizes) + 500, options="loop,discard")
         done = play(host)
