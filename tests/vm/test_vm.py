@@ -112,7 +112,7 @@ def test_a_limit_is_enforced(nous: Nous, what: str, expected: str) -> None:
 # What is cut: how it is begun on the VM, and what is there, for the first time, when the power goes.
 ROTATIONS = {
     "the bytes are copied": f"[ -e {SEGMENT}.partial ]",
-    "the log is about to be cut": f"[ -e {SEGMENT}.journal ]",
+    "the log is about to be cut": f"[ -s {SEGMENT}.journal ]",
     "archives are shifted": f"set -- {LOG}.*; [ $# -gt {{archives}} ]",
 }
 KEYS_MADE = {"the key is written": f"set -- {KEYS}/.*.tmp; [ -e $1 ]", "the key has its name": f"[ -e {KEYS}/signing.pem.next ]"}
