@@ -188,8 +188,9 @@ def unhealthy(configuration: Configuration, names: Names, release: str, *, unit:
     try:
         rehearsal.prepare(copy)
         deadline = time.monotonic() + configuration.timeout
-        reason = rehearsal.migrate(migration, configuration.timeout) if migration else None
-        reason = reason or rehearsal.talk(max(deadline - time.monotonic(), 1))
+        if migration and (reason := rehearsal.migrate(migration, configuration.timeout)):
+            return reason
+        reason = rehearsal.talk(max(deadline - time.monotonic(), 1))
         return f"over stdio, {reason}" if reason else None
     finally:
         rehearsal.clear()

@@ -188,7 +188,7 @@ def test_an_audit_log_elsewhere_is_not_looked_for(rehearse: Rehearse) -> None:
 def test_its_migration_comes_first(bare: Host, rehearse: Rehearse) -> None:
     """Of the copy: one that fails is found before any client waits for it."""
     bare.systemd.migration = Completed(1, b"", b"no such column\n")
-    assert rehearse(timeout=20, migration=["up"]) == "over stdio, its migration (up) failed: no such column"
+    assert rehearse(timeout=20, migration=["up"]) == "its migration (up) failed: no such column"
     (call,) = [call for call in bare.systemd.calls if f"--unit={NAMES.migrate}" in call]
     assert f"--property=BindPaths={bare.root}/candidate/0:{bare.folder}/home" in call
 
