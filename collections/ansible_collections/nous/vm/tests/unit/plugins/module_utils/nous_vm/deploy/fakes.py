@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A host for the tests of the deployment: systemd and the server are fakes, the local proxy is one behind a real admin socket.
 
-What the fakes answer is what the real ones do: tests/service/test_contract.py compares them on a host.
+What the fakes answer is what was seen of the real ones; the suite tests/service runs the same operations on a host.
 """
 
 from __future__ import annotations
