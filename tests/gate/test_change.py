@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from conftest import FULL, PLAYBOOK, REPOSITORY, Host, only_full
+from conftest import FULL, GATE, PLAYBOOK, REPOSITORY, Host, only_full
 from wire import HOST, OPERATOR, STRANGER, context
 
 RELOADS = 50 if FULL else 8
@@ -143,5 +143,29 @@ def test_it_is_rolled_back_without_ansible(host: Host) -> None:
     run.kill()
     run.wait()
     host.sh(f"while systemctl --quiet is-active {unit}; do sleep 0.5; done")
+    assert caddy(host) == before
+    serves(host)
+
+
+def test_a_change_that_the_controller_does_not_reach_any_more_is_rolled_back(host: Host, tmp_path: Path) -> None:
+    """The route to the controller goes as the host has verified the change; the host sees nothing wrong."""
+    gateway = host.sh("ip -4 route show default").split()[2]
+    before = caddy(host)
+    known = GATE | {"ansible_docker_host": host.container, "caddy_gateway_confirm_seconds": 6, "caddy_gateway_operator_cidrs": ["198.51.100.0/24"]}
+    inventory = tmp_path / "hosts.json"
+    # Of an inventory, because what a command line says holds for the controller too.
+    address = host.sh("hostname -I").split()[0]
+    inventory.write_text(json.dumps({"all": {"hosts": {address: known}}}), encoding="ascii")
+    cut = f"until test -e /run/nous-vm/gateway-confirm; do sleep 0.1; done; ip route add blackhole {gateway}"
+    waiting = subprocess.Popen(["docker", "exec", host.container, "timeout", "120", "sh", "-c", cut])
+    try:
+        argv = ["ansible-playbook", "--inventory", str(inventory), "/dev/stdin"]
+        run = subprocess.run(argv, cwd=REPOSITORY, input=PLAYBOOK, capture_output=True, text=True, check=False)
+    finally:
+        waiting.kill()
+        host.sh(f"ip route del blackhole {gateway}", check=False)
+    assert run.returncode != 0, run.stdout
+    assert "had reached the gateway before, did not within 6 s" in run.stdout.replace("\n", " "), run.stdout
+    assert "Rolled back: the configuration from before serves." in run.stdout
     assert caddy(host) == before
     serves(host)

@@ -64,14 +64,14 @@ def test_mcp_remote_connects(enrolling: Host, mcp_remote: Path, tmp_path: Path) 
     assert client.stderr
     try:
         with ended_after(client, 60):
-            said = []
+            printed = []
             url = ""
             for line in client.stderr:
-                said.append(line)
+                printed.append(line)
                 if found := re.search(rf"https://{HOST}/authorize[?]\S+", line):
                     url = found[0]
                     break
-            assert url, said
+            assert url, printed
             threading.Thread(target=client.stderr.read, daemon=True).start()
             assert browse(enrolling, url).status == 403, "not without the link"
             assert browse(enrolling, details["link"]).status == 200

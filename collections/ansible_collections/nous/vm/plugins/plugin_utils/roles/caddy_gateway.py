@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from ..kinds import LABEL, NAME, PORT, absolute_path, choice, cidrs, hostname, integer, optional, packages, required, text_line
 from ..role import Host, Questions, Role, Values
-from ..rules import Fault, Flag, List, Rule, Text, shown
+from ..rules import Fault, Flag, List, Number, Rule, Text, shown
 
 WIDEST = {4: 8, 6: 16}  # shortest prefix that a list has unless it is named as meant
 SOCKET = f"unix/(/{NAME})+"
@@ -63,6 +63,7 @@ OPTIONS: dict[str, Rule] = {
     "caddy_gateway_access_log_days": integer(1, 3650, 30, "a number of days"),
     "caddy_gateway_denied_log_files": integer(2, 1000, 5, "a number of files of 50 MiB"),
     "caddy_gateway_denied_log_days": integer(1, 3650, 30, "a number of days"),
+    "caddy_gateway_confirm_seconds": Number(least=0, most=300, allowed="a number from 0 to 300", example="30"),
     "caddy_gateway_tls": choice("acme", "internal", "files"),
     "caddy_gateway_tls_certificate": optional(absolute_path("/etc/ssl/nous/fullchain.pem")),
     "caddy_gateway_tls_key": optional(absolute_path("/etc/ssl/nous/key.pem")),

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The gateway: Caddy in front of the server, which lets an allow list of networks in and denies everybody else all but a few public paths.
 
-configuration: its files. admin: what Caddy serves. estate: what a Caddyfile with other sites lacks. reload and apply: a change, verified, or rolled back.
-allowed, lists: who is allowed for a time, how old the vendor's list is. probe: what it answers. denials: who was denied. check: the rows of the health check.
+configuration: its files. admin: what Caddy serves. estate: what a Caddyfile with other sites lacks. reload, apply: a change, verified, or rolled back.
+confirmation: by whom it was reached. probe: what it answers. denials: who was denied. allowed, lists: who is allowed for a time, and how old the vendor's
+list is. check: the rows of the health check.
 """

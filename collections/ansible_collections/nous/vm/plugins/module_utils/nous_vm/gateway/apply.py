@@ -14,7 +14,7 @@ from ..errors import ForeignError
 from ..foreign import parse_json, printable
 from ..programs import run
 from ..systemd import WORK, show
-from . import admin, configuration
+from . import admin, configuration, confirmation
 from .probe import not_ready
 from .reload import reload
 
@@ -95,10 +95,13 @@ def serve(other: dict[str, str]) -> str:
     return take(other) or verify()
 
 
-def apply() -> Outcome:
-    """Take what is on disk into service, or what was verified last."""
+def apply(confirm: float = 0) -> Outcome:
+    """Take what is on disk into service, or what was verified last. confirm: seconds in which somebody outside has to confirm it, if anybody has."""
     before, now = configuration.known_good(), configuration.on_disk()
-    if not (reason := serve(before)):
+    reason = serve(before)
+    if not reason and confirm and before:
+        reason = confirmation.awaited(confirm)
+    if not reason:
         configuration.keep_known_good(now)
         events.record("gateway applied")
         return Outcome("")

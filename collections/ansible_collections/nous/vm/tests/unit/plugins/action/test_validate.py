@@ -169,7 +169,7 @@ def test_networks_that_no_call_comes_from_are_a_warning(acting: Acting, monkeypa
     warned: list[str] = []
     monkeypatch.setattr(Display, "warning", lambda _self, text, *_more, **_others: warned.append(text))
     found = acting.run({"roles": ["caddy_gateway"]}, VARIABLES | {"caddy_gateway_anthropic_cidrs": "2607:6bc0::/48"})
-    assert warned == ["2607:6bc0::/48 is listed, but it is where Anthropic is called, not where it calls from, which is 160.79.104.0/21."]
+    assert warned == ["2607:6bc0::/48 is listed, but it is where Anthropic is called, not where it calls from, which is 160.79.104.0/21 and 153.61.208.0/20."]
     assert "warnings" not in found["derived"]["caddy_gateway"]
 
 

@@ -18,10 +18,15 @@ if TYPE_CHECKING:
     import argparse
 
 WAIT = 150.0  # seconds: another that applies, and rolls back
+EXAMPLE = "sudo nous-vm gate apply"
 
 
-def run(_arguments: argparse.Namespace) -> Result:
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--confirm", type=float, default=0, metavar="SECONDS", help="roll back unless nous-vm gate confirm comes in that time")
+
+
+def run(arguments: argparse.Namespace) -> Result:
     with locks.held("gateway", "gate apply", wait=WAIT):
-        outcome = apply()
+        outcome = apply(arguments.confirm)
     document = {"applied": not outcome.fault, "rolled_back": outcome.rolled_back, "message": outcome.fault}
     return Result(document, outcome.fault or "the gateway is ready", 1 if outcome.fault else 0)

@@ -29,7 +29,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_they_are_commands_of_the_host() -> None:
     found = {name: module for name, module in cli.commands().items() if name.startswith("gate ")}
-    assert found == {f"gate {name}": f"gateway.commands.gate_{name}" for name in ("allow", "apply", "denied", "forget", "list", "reload", "state")}
+    assert found == {f"gate {name}": f"gateway.commands.gate_{name}" for name in ("allow", "apply", "confirm", "denied", "forget", "list", "reload", "state")}
 
 
 def denied(*words: str) -> cli.Result:
@@ -62,10 +62,10 @@ def test_only_root_sees_who_was_denied(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_apply(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate_apply, "apply", lambda: Outcome(""))
-    assert gate_apply.run(NONE) == ({"applied": True, "rolled_back": False, "message": ""}, "the gateway is ready", 0)
-    monkeypatch.setattr(gate_apply, "apply", lambda: Outcome("it is bad", True))
-    assert gate_apply.run(NONE) == ({"applied": False, "rolled_back": True, "message": "it is bad"}, "it is bad", 1)
+    monkeypatch.setattr(gate_apply, "apply", lambda _confirm: Outcome(""))
+    assert gate_apply.run(argparse.Namespace(confirm=0)) == ({"applied": True, "rolled_back": False, "message": ""}, "the gateway is ready", 0)
+    monkeypatch.setattr(gate_apply, "apply", lambda _confirm: Outcome("it is bad", True))
+    assert gate_apply.run(argparse.Namespace(confirm=0)) == ({"applied": False, "rolled_back": True, "message": "it is bad"}, "it is bad", 1)
 
 
 def test_reload(monkeypatch: pytest.MonkeyPatch) -> None:
