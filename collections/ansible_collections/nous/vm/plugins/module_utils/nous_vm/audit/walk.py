@@ -190,9 +190,8 @@ class Walk:
         running = next((one for one in (self._signed, self._own) if one.start == start), None)
         first = (running or self._signed).first or self.place
         partly = start < 0 and not self.compared  # its beginning is in an archive that is gone
-        if self.position > target or (running is None and not partly):
-            self.part.fail(*first, f"{label} signed bytes that end or begin within a record, up to record {record} of {segment}")
-        elif running and piece.sha256 != running.digest.hexdigest():
+        differs = running is not None and piece.sha256 != running.digest.hexdigest()
+        if differs or self.position > target or (running is None and not partly):
             until = f"up to record {record}" if first.segment == segment else f"up to record {record} of {segment}"
             self.part.fail(*first, f"from here {until}: not what {label} signed")
         elif piece.head != self.chain.head:
