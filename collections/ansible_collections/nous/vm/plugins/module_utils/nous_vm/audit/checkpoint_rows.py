@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The rows of the health check on checkpoints: that they are made and are signed, and that the log is what they signed.
 
-It reads the log alone, without its archives, and what of the checkpoints is at the end of their file; nous-vm audit verify reads everything.
+It compares the bytes of the log alone, without its archives, with what of the checkpoints is at the end of their file; nous-vm audit verify reads everything.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _log_row(path: Path, found: list[Checkpoint]) -> Row:
         return Row(name, "unknown", f"has more than {LARGEST >> 20} MiB: sudo nous-vm audit verify reads all of it")
     with opened(path) as file:
         before = sha256(first_line(file))
-    walk = Walk(path.name, [path], lambda _head: None)
+    walk = Walk(path.name, [path], lambda _head: None, links=False)
     for each in found:
         if path.name in each.logs and each.logs[path.name].segment == before:
             walk.meet(each.logs[path.name], each.label)

@@ -126,7 +126,7 @@ class _Verification:
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
         self.anchors = [Anchors(path) for path in evidence.anchors]
-        self.walks = {name: Walk(name, paths, self._seen, evidence.fetched) for name, paths in evidence.logs.items()}
+        self.walks = {name: Walk(name, paths, self._seen, fetched=evidence.fetched) for name, paths in evidence.logs.items()}
         self.trail = TrailWalk(evidence.trail)
 
     def run(self, trusted: dict[str, jwk.Jwk] | None, keep: int | None) -> list[Part]:
