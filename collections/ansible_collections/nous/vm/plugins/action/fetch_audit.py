@@ -14,7 +14,7 @@ from pathlib import Path
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import NousVmError
-from ansible_collections.nous.vm.plugins.plugin_utils.evidence import PIECE, Copy, Read, Update
+from ansible_collections.nous.vm.plugins.plugin_utils.evidence import PIECE, fetch
 from ansible_collections.nous.vm.plugins.plugin_utils.rules import plain
 
 OPTIONS = {"name": {"type": "str", "default": "nous"}, "directory": {"type": "path", "required": True}}
@@ -46,18 +46,11 @@ class ActionModule(ActionBase):
             return b"" if content is None else zlib.decompressobj().decompress(base64.b64decode(content), PIECE)
 
         try:
-            return result | self.fetched(Copy(Path(given["directory"])), ask, read)
+            update, key = fetch(Path(given["directory"]), ask, read, self._task.check_mode)
+            parts = [] if self._task.check_mode else update.copy.verify()
         except (NousVmError, OSError) as error:
             raise AnsibleActionFail(f"{error}") from None
-
-    def fetched(self, copy: Copy, ask: t.Callable[..., dict[str, t.Any]], read: Read) -> dict[str, t.Any]:
-        """Fetch, verify, and return the result."""
-        listed = ask(known=copy.known())
-        update = Update(copy, read, self._task.check_mode)
-        key = "" if self._task.check_mode else copy.pin(listed["jwks"])
-        update.take(listed["files"])
-        parts = [] if self._task.check_mode else copy.verify()
-        return {
+        return result | {
             "changed": bool(update.fetched) or key.startswith("pinned"),
             "fetched": update.fetched,
             "differs": update.differs,

@@ -20,8 +20,13 @@ from ansible_collections.nous.vm.plugins.module_utils.nous_vm.foreign import pri
 Read = t.Callable[[str, int, int], bytes]  # key of a file, start and size: some bytes of a host's file
 
 BLOCK = 1 << 20
+ATTEMPTS = 3  # at a log that is rotated meanwhile
 PIECE = 16 << 20
 FIXED = {"trail": TRAIL, "checkpoints": CHECKPOINTS}
+
+
+class Moved(NousVmError):
+    """A file of the host is not there any more, or is shorter: the log was rotated since it was listed."""
 
 
 class Copy:
@@ -137,7 +142,7 @@ class Update:
         while start < size and not self.dry:
             content = self.read(key, start, min(PIECE, size - start))
             if not content:
-                raise NousVmError(f"{key} was there and is not any more: was the log rotated meanwhile? Run this again")
+                raise Moved(f"{key} was there and is not any more: the log is rotated again and again, or somebody removed it")
             append(target, content)
             start += len(content)
         if target != path and target.exists():
@@ -178,3 +183,24 @@ class Update:
                     break
                 start += len(ours)
         return records + 1
+
+
+def fetch(folder: Path, ask: t.Callable[..., dict[str, t.Any]], read: Read, dry: bool) -> tuple[Update, str]:
+    """Fetch what is new; return what was done, and what is to be said of the key. ask: nous.vm.audit_evidence. Raises NousVmError, OSError."""
+    fetched: dict[str, int] = {}
+    key = ""
+    for attempt in range(1, ATTEMPTS + 1):
+        copy = Copy(folder)
+        update = Update(copy, read, dry)
+        listed = ask(known=copy.known())
+        try:
+            key = key or ("" if dry else copy.pin(listed["jwks"]))
+            update.take(listed["files"])
+        except Moved:
+            fetched |= update.fetched
+            if attempt == ATTEMPTS:
+                raise
+        else:
+            update.fetched = fetched | update.fetched
+            break
+    return update, key

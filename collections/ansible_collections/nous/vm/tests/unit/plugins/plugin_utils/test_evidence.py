@@ -169,7 +169,7 @@ class TestTheHostHasItOtherwise:
 
     def test_a_piece_that_is_gone_meanwhile(self, pair: Pair) -> None:
         copy = Copy(pair.copy)
-        with pytest.raises(NousVmError, match="Run this again"):
+        with pytest.raises(NousVmError, match="is rotated again and again"):
             Update(copy, lambda _key, _start, _size: b"", False).take(on_host.listing("x", {}))
         assert on_host.piece("x", "log/another/", 0, 5) is None
 
@@ -252,6 +252,27 @@ class TestAction:
         assert (again["changed"], again["whole"], again["key"], again["fetched"]) == (False, True, "", {})
         pair.host.edit(f"{LOG}.1", 5, lambda made: made.update(tool="pong"))
         assert not action.run(None, {})["whole"]
+
+    def test_a_rotation_meanwhile(self, action: ActionModule, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What was listed as the log is an archive by the time that it is read, without its last record: it is listed anew."""
+        pair.fetch()
+        pair.host.write(3)
+        piece = on_host.piece
+        rotations: list[int] = []
+
+        def rotated(name: str, key: str, start: int, size: int) -> str | None:
+            if key.startswith("log/") and not rotations:
+                pair.host.rotate()
+                rotations.append(start)
+            return piece(name, key, start, size)
+
+        monkeypatch.setattr(on_host, "piece", rotated)
+        done = action.run(None, {})
+        assert (done["whole"], done["differs"], len(rotations)) == (True, [], 1)
+        monkeypatch.setattr(on_host, "piece", lambda *_arguments: None)
+        pair.host.write(3)
+        with pytest.raises(AnsibleActionFail, match="again and again"):
+            action.run(None, {})
 
     def test_check_mode_writes_nothing(self, action: ActionModule, pair: Pair) -> None:
         action._task.check_mode = True
