@@ -78,8 +78,13 @@ def pack(files: dict[str, bytes], top: str = "nous-1.0/") -> bytes:
 class Builder:
     """A host with the program, uv and git, and an index."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, index: bool = True) -> None:
         self.container = host.container
+        if index:
+            self.serve()
+
+    def serve(self) -> None:
+        """Serve the index."""
         for name in {name.split("-")[0] for name in WHEELS}:
             wheels = {file: content for file, content in WHEELS.items() if file.startswith(f"{name}-")}
             links = "".join(f'<a href="/files/{file}#sha256={hashlib.sha256(content).hexdigest()}">{file}</a>' for file, content in wheels.items())

@@ -27,6 +27,10 @@ BLOCK = 1 << 20
 ANY = 1 << 60  # bytes: a file of any size
 
 
+class EndedError(ForeignError):
+    """The stream ended before it was complete: who sent it can tell why."""
+
+
 class Tree(NamedTuple):
     """What a folder holds. digest: of every path, mode and content in it."""
 
@@ -99,7 +103,7 @@ class Receiver:
         while True:
             line = source.readline(RESULT)
             if not line.endswith(b"\n"):
-                raise ForeignError("it ended in the middle" if len(line) < RESULT else "its answer is too large")
+                raise EndedError("it ended in the middle") if len(line) < RESULT else ForeignError("its answer is too large")
             entry = parse_json(line, "an entry")
             if entry.get("kind") == "result":
                 return entry
@@ -146,7 +150,7 @@ class Receiver:
             while size:
                 block = source.read(min(size, BLOCK))
                 if not block:
-                    raise ForeignError("it ended in the middle of a file")
+                    raise EndedError("it ended in the middle of a file")
                 known.update(block)
                 size -= file.write(block)
             os.fchmod(file.fileno(), 0o755 if kind == "x" else 0o644)

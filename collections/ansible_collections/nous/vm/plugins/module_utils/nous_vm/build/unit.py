@@ -50,7 +50,8 @@ SYSTEM = ["/usr/bin", "/usr/lib", "-/usr/lib32", "-/usr/lib64", "-/usr/include",
 SYSTEM += ["-/etc/alternatives", "-/etc/localtime", "-/usr/share/zoneinfo"]
 NETWORK = ["/etc/resolv.conf", "-/etc/hosts", "-/etc/nsswitch.conf", "-/etc/host.conf", "-/etc/gai.conf", "-/etc/ssl", "-/usr/share/ca-certificates"]
 NETWORK += ["-/usr/local/share/ca-certificates", "-/etc/gitconfig", "-/etc/ssh/ssh_known_hosts", "-/run/systemd/resolve", "-/usr/share/git-core"]
-SHARED = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - that are the host's own otherwise, of any size
+# The host's own otherwise, of any size. A tmpfs cannot be put over those that an account that exists meanwhile has to itself: nothing is written there.
+MEMORY, TEMPORARY = "/dev/shm", "+/tmp +/var/tmp"  # noqa: S108
 LINKS = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
 DYNAMIC = range(61184, 65520)  # uids of accounts that exist meanwhile
 
@@ -108,7 +109,7 @@ class Units:
             thread.join()
         (answer,) = got
         if isinstance(answer, Exception):
-            why = causes(done) if done.returncode and done.stderr else str(answer)
+            why = causes(done) if isinstance(answer, stream.EndedError) and done.stderr else str(answer)
             raise BuildError(f"error: what the {unit} made cannot be taken: {why}")
         if error := answer.get("error"):
             raise StepError(str(error), str(answer.get("step")))
@@ -177,8 +178,9 @@ def _both(configuration: Configuration, root: Path, folder: str, limit: int, cha
         "UMask": "0022",
         "TemporaryFileSystem": [
             f"{folder}:size={limit},nr_inodes={2 * stream.ENTRIES},mode=1777,nosuid,nodev",
-            *(f"{place}:size=64M,mode=1777,nosuid,nodev" for place in SHARED),
+            f"{MEMORY}:size=64M,mode=1777,nosuid,nodev",
         ],
+        "ReadOnlyPaths": TEMPORARY,
         "BindReadOnlyPaths": [*SYSTEM, *tools, str(LIBRARY), *reads],
         "MemoryMax": limit + (2 << 30),
         "TasksMax": 512,
