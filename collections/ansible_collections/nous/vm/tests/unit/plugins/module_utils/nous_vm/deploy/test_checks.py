@@ -136,10 +136,10 @@ def test_what_the_server_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "does not see its audit log" in str(FAULT(os.getpid(), path))
     path.touch()
     with monkeypatch.context() as patch:
-        patch.setattr(audited.os, "statvfs", lambda _path: os.statvfs_result((0,) * 8 + (os.ST_RDONLY, 0)))
+        patch.setattr(os, "statvfs", lambda _path: os.statvfs_result((0,) * 8 + (os.ST_RDONLY, 0)))
         assert "on a read-only file system" in str(FAULT(os.getpid(), path))
     another = tmp_path / "another"
     another.touch()
     lstat = os.lstat
-    monkeypatch.setattr(audited.os, "lstat", lambda each: lstat(another if str(each).startswith("/proc") else each))
+    monkeypatch.setattr(os, "lstat", lambda each: lstat(another if str(each).startswith("/proc") else each))
     assert "sees another file" in str(FAULT(os.getpid(), path))
