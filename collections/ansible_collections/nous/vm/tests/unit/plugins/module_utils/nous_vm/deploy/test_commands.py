@@ -18,7 +18,7 @@ from ansible_collections.nous.vm.plugins.module_utils.nous_vm import cli, locks,
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.build.configuration import Configuration as BuildConfiguration
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy import commands as folder
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy import facts, newest, operations, traffic, transient
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.commands import backup, drain, recover, releases, restart, restore, rollback
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.commands import backup, drain, recover, releases, releases_show, restart, restore, rollback
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.commands import deploy as deploy_command
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.commands import pause as pause_command
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.commands import resume as resume_command
@@ -29,7 +29,7 @@ from ansible_collections.nous.vm.plugins.module_utils.nous_vm.names import names
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.programs import Completed
 from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.deploy.fakes import NAMES, Host
 
-MODULES = (backup, deploy_command, recover, releases, restart, restore, rollback)
+MODULES = (backup, deploy_command, recover, releases, releases_show, restart, restore, rollback)
 
 
 class Done(NamedTuple):
@@ -370,6 +370,22 @@ FOLLOWED = BuildConfiguration(
     {"kind": "git", "ref": "main", "url": "https://example.org/nous.git"},
 )
 COMMIT = "0123456789abcdef"
+
+
+def test_what_a_release_is_made_of(shell: Shell, host: Host) -> None:
+    venv = host.root / "releases" / host.build("other", programs=["venv/bin/tool"]) / "venv"
+    done = shell("releases", "show", "other")
+    assert done.code == 0 and "as it was built" in done.out and "made of the source of other, commit other" in done.out
+    (venv / "lib/python3.13/site-packages/dep-1.0.dist-info").mkdir(parents=True)
+    dump = host.folder / "osv.json"
+    dump.write_text(json.dumps({"id": "PYSEC-1", "affected": [{"package": {"ecosystem": "PyPI", "name": "Dep"}, "versions": ["1.0"]}]}))
+    done = shell("releases", "show", "other", "--advisories", str(dump), "--json")
+    assert done.code == 1
+    assert [each["advisory"] for each in done.document["advisories"]] == ["PYSEC-1"] and "is damaged" in done.document["damage"]
+    assert shell("releases", "show", "none").code == 2
+    assert shell("releases", "show").out.startswith("good, built at")
+
+
 NEWEST = "git-0123456789ab-py3.13"
 
 
