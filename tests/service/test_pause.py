@@ -152,7 +152,6 @@ QUERIES = [
     "show --property=NeedDaemonReload --value nous-proxy.service nous-proxy.socket",
     "is-active nous-proxy.service",
     "is-active no-such.service",
-    "is-enabled nous-proxy.service nous-proxy.socket nous-state-flush.timer",
     "is-system-running",
     "reset-failed nous-proxy.service",
     "daemon-reload",
