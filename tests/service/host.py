@@ -43,6 +43,7 @@ SITE = {
     "caddy_gateway_authorize": "public",
     "caddy_gateway_connection_limits": False,
     "__nous_service_tokenless_address_rate": 10**6,
+    "__nous_service_address_limit": 10**6,
     "caddy_gateway_tls": "internal",
     "nous_service_source": "archive",
     # So long a client that stalls holds a stop.

@@ -161,8 +161,9 @@ class _Peekable:
         self.first = next(source, None)
 
     def take(self) -> Signed:
+        if self.first is None:
+            raise StopIteration
         taken, self.first = self.first, next(self._source, None)
-        assert taken is not None  # noqa: S101 - who takes has looked at it
         return taken
 
 

@@ -108,7 +108,7 @@ class Make:
             if package.is_source and (FILES / package.file).exists():
                 aside = self.work / f"{package.name}-{package.version}-source"
                 shutil.unpack_archive(FILES / package.file, aside, filter=None if package.file.endswith(".zip") else "data")
-                yield next(path for path in aside.iterdir() if path.is_dir()), "get_requires_for_build_wheel"
+                yield from ((path, "get_requires_for_build_wheel") for path in aside.iterdir() if path.is_dir())
 
     def lacks(self, number: int, folder: Path, hook: str) -> list[str]:
         """Return all that a build of a folder needs, if some of it was not fetched; nothing otherwise."""

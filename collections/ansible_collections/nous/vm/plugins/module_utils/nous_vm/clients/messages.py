@@ -91,7 +91,7 @@ def parsed(head: bytes) -> Request:
             headers[key] = value.strip()
     if version not in ("HTTP/1.1", "HTTP/1.0") or "transfer-encoding" in headers:
         raise ForeignError("it is not a plain request")
-    path, _, query = target.partition("?")
+    path, _question, query = target.partition("?")
     length = headers.get("content-length", "0")
     if not length.isascii() or not length.isdecimal() or len(length) > 9:
         raise ForeignError("its length is none")
@@ -118,7 +118,7 @@ def _cookies(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     twice = set()
     for each in text.split(";"):
-        name, _, value = each.strip().partition("=")
+        name, _equals, value = each.strip().partition("=")
         twice |= {name} if name in found else set()
         found[name] = value
     return {name: value for name, value in found.items() if name not in twice}

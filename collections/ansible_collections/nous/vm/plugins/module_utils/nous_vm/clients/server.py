@@ -34,7 +34,7 @@ class Server:
         if self.upstream.startswith("unix/"):
             connect = peers.unix(self.upstream.removeprefix("unix/"))
         else:
-            address, _, port = self.upstream.rpartition(":")
+            address, _colon, port = self.upstream.rpartition(":")
             connect = peers.tcp(address.strip("[]"), int(port))
         return peers.ask(connect, method, path, headers=headers, body=body, timeout=TIMEOUT)
 

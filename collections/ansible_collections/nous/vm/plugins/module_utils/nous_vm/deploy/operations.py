@@ -111,7 +111,9 @@ def check(service: Service, release: str, again: bool) -> dict[str, Any]:
 def roll_back(service: Service, release: str | None) -> dict[str, Any]:
     """Deploy a release that was deployed before. What it replaces counts as failed: else the next run of the site would bring it back."""
     releases = service.releases
-    before = [each for each in releases.known_good() if each != releases.current() and each not in releases.failed()]
+    # It comes back with the settings of then; that it failed with others tells nothing.
+    settings = {made.release: made.settings for made in service.generations.accepted()}
+    before = [each for each in releases.known_good() if each != releases.current() and not releases.failure(each, settings[each])]
     if release is None and not before:
         raise UsageError("there is no release before the current one to roll back to")
     if release is not None and release not in releases.built():

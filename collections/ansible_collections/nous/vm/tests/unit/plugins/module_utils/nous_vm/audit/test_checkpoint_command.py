@@ -18,7 +18,7 @@ from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key import jwk
 from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.audit.evidence import LOG, Estate, signer
 
 PEM = jwk.generate_pem("EdDSA", 0)
-WORDS = ["audit", "checkpoint", "--log", LOG, "--key", "keys_1.pem"]
+WORDS = ("audit", "checkpoint", "--log", LOG, "--key", "keys_1.pem")
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def estate(tmp_path: Path) -> Estate:
     return made
 
 
-def run(estate: Estate, *names: str, words: list[str] = WORDS, pid: str = "") -> int:
+def run(estate: Estate, *names: str, words: tuple[str, ...] = WORDS, pid: str = "") -> int:
     """Run the command in a process that has these files open, from descriptor 3 on; return its exit code."""
     child = os.fork()
     if not child:
@@ -41,7 +41,7 @@ def run(estate: Estate, *names: str, words: list[str] = WORDS, pid: str = "") ->
             # Those of pytest have descriptors that are needed here.
             sys.stdout, sys.stderr = (os.fdopen(standard, "w", closefd=False) for standard in (1, 2))
             _open(estate, names, pid)
-            code = cli.main(words)
+            code = cli.main([*words])
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -85,7 +85,7 @@ def test_archives_that_it_does_not_have_are_covered_by_the_chain(estate: Estate)
 def test_what_it_needs(estate: Estate, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(estate, LOG, "checkpoints.jws", pid="1") == 2
     assert f"no descriptor is named append, {LOG}, checkpoints" in capfd.readouterr().err
-    assert run(estate, LOG, "checkpoints.jws", words=[*WORDS[:-1], "keys_2.pem"]) == 2
+    assert run(estate, LOG, "checkpoints.jws", words=(*WORDS[:-1], "keys_2.pem")) == 2
     assert "there is no credential keys_2.pem; there are: keys_1.pem" in capfd.readouterr().err
     (estate.folder.parent / "credentials/keys_1.pem").write_bytes(b"nothing")
     assert run(estate, LOG, "checkpoints.jws") == 1

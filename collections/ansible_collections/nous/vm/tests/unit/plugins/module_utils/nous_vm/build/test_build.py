@@ -32,6 +32,15 @@ NAME = "git-0123456789ab-py3.13"
 COMMIT = "0123456789ab" + "0" * 28
 
 
+def raising(error: Exception) -> Callable[..., Any]:
+    """Return a function that fails, whatever it is given."""
+
+    def fail(*_arguments: object) -> Any:
+        raise error
+
+    return fail
+
+
 def package(name: str, content: bytes = b"content", file: str = "") -> Package:
     return Package(name, "1.0", "", file or f"{name}-1.0-py3-none-any.whl", f"https://x/{name}", hashlib.sha256(content).hexdigest())
 
@@ -146,8 +155,8 @@ def test_a_name_is_never_taken_for_content(place: Place, what: str) -> None:
     file, record = place.folder / "venv/bin/run", place.folder / "release.json"
     acts: dict[str, Callable[[], object]] = {
         "content": lambda: file.write_bytes(b"y"),
-        "empty": lambda: file.with_name("run2").touch(),
-        "more": lambda: (place.folder / "source").mkdir(),
+        "empty": file.with_name("run2").touch,
+        "more": (place.folder / "source").mkdir,
         "record of another": lambda: record.write_text(json.dumps(place.record() | {"release": "git-abc-py3.13"})),
         "no record": record.unlink,
         "half a record": lambda: record.write_text("{}"),
@@ -186,7 +195,7 @@ def test_extra_packages_that_the_operator_has_no_hash_of(place: Place, wrong: Pa
 def test_again_builds_again_and_leaves_what_runs_if_it_fails(place: Place) -> None:
     place.run()
     before = place.folder.stat().st_ino
-    place.units.act = lambda _folder: (_ for _ in ()).throw(StepError("error: no\x1b", "Install the server"))
+    place.units.act = raising(StepError("error: no\x1b", "Install the server"))
     done = place.run(again=True)
     assert done["reason"] == 'the source gave no release: "Install the server" failed with error: no\\x1b'
     assert release.damage(place.folder) is None and place.folder.stat().st_ino == before

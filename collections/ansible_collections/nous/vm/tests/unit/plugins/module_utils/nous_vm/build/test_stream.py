@@ -66,8 +66,8 @@ def test_a_digest_sees_every_change(tmp_path: Path, change: str) -> None:
     acts = {
         "content": lambda: (tmp_path / "folder/file").write_bytes(b"y"),
         "mode": lambda: (tmp_path / "folder/file").chmod(0o755),
-        "more": lambda: (tmp_path / "other").mkdir(),
-        "fewer": lambda: (tmp_path / "link").unlink(),
+        "more": (tmp_path / "other").mkdir,
+        "fewer": (tmp_path / "link").unlink,
         "name": lambda: (tmp_path / "folder").rename(tmp_path / "fold"),
         "link": lambda: os.replace(tmp_path / "other link", tmp_path / "link"),
     }

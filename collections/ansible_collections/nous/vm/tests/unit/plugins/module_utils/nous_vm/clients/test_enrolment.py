@@ -12,7 +12,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,15 @@ COMMANDS = {
     "revoke": clients_revoke,
     "wait": clients_wait,
 }
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    """Return a function that fails, whatever it is given."""
+
+    def fail(*_arguments: object) -> Any:
+        raise error
+
+    return fail
 
 
 @pytest.fixture(autouse=True)
@@ -178,7 +187,7 @@ def test_it_is_not(host: Host) -> None:
 def test_the_end_may_come_twice_and_without_the_server(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     command("enrol", "claude", "--detach")
     host.state = "inactive"
-    monkeypatch.setattr(server.Server, "settled", lambda _server: (_ for _ in ()).throw(OSError("gone")))
+    monkeypatch.setattr(server.Server, "settled", raising(OSError("gone")))
     with pytest.raises(OSError, match="gone"):
         command("close", "--ended")
     assert "was interrupted" in check.enrolment(False).detail
@@ -325,7 +334,7 @@ def test_the_rows(host: Host, here: Path) -> None:
 
 def test_files_that_cannot_be_read(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     assert host
-    monkeypatch.setattr(state, "read", lambda _directory: (_ for _ in ()).throw(NousVmError("it is a link")))
+    monkeypatch.setattr(state, "read", raising(NousVmError("it is a link")))
     assert rows()["clients"] == ("fail", "it is a link")
 
 

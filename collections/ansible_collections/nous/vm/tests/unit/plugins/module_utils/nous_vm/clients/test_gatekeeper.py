@@ -23,13 +23,14 @@ class Server:
     """Answers as it is told, and remembers what it was asked."""
 
     def __init__(self) -> None:
-        self.answer: Answer | Exception = Answer(302, {"location": f"{BACK}?code=x&state=s"}, b"")
+        self.answer = Answer(302, {"location": f"{BACK}?code=x&state=s"}, b"")
+        self.error: Exception | None = None
         self.asked: list[str] = []
 
     def ask(self, path: str) -> Answer:
         self.asked.append(path)
-        if isinstance(self.answer, Exception):
-            raise self.answer
+        if self.error is not None:
+            raise self.error
         return self.answer
 
 
@@ -127,12 +128,15 @@ def test_a_client_that_has_yet_to_register(gate: Gatekeeper) -> None:
     ],
 )
 def test_a_server_that_gives_no_code(gate: Gatekeeper, server: Server, answer: Answer | Exception) -> None:
-    server.answer = answer
+    if isinstance(answer, Exception):
+        server.error = answer
+    else:
+        server.answer = answer
     assert gate.answer(get(QUERY, OPERATOR)).status == 502
 
 
 def test_an_answer_as_it_is_sent() -> None:
-    head, _, body = Reply(302, {"Location": "https://x/"}, "ä").encoded().partition(b"\r\n\r\n")
+    head, _end, body = Reply(302, {"Location": "https://x/"}, "ä").encoded().partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     assert lines[:2] == ["HTTP/1.1 302 Found", "Content-Length: 2"]
     assert {"Location: https://x/", "Cache-Control: no-store", "Referrer-Policy: no-referrer"} <= set(lines)

@@ -115,7 +115,7 @@ def test_the_command_of_the_account(directory: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(("upstream", "where"), [("unix//run/x.sock", "/run/x.sock"), ("127.0.0.1:8088", ("127.0.0.1", 8088)), ("[::1]:8088", ("::1", 8088))])
 def test_where_the_server_is(upstream: str, where: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr(peers, "unix", lambda path: seen.append(path))
+    monkeypatch.setattr(peers, "unix", seen.append)
     monkeypatch.setattr(peers, "tcp", lambda host, port: seen.append((host, port)))
 
     def ask(*_where: object, **about: Any) -> Answer:

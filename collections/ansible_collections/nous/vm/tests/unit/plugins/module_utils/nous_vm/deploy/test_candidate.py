@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy import candidate, migration
@@ -77,7 +78,7 @@ for line in sys.stdin:
             os.unlink(audit)
         answer(number, result={"content": [], "isError": how == "errs"})
 """
-Rehearse = Callable[..., str | None]
+Rehearse: TypeAlias = "Callable[..., str | None]"
 
 
 @pytest.fixture
