@@ -107,7 +107,8 @@ def test_the_limits_come_back(limited: Host) -> None:
 def test_an_address_sends_so_many_requests_without_a_token(limited: Host) -> None:
     """Told when to try again; who has a token is not counted, and neither is another address."""
     answers = limited.client.h2(VENDOR, *[over_h2("/")] * 120)
-    assert {answer.status for answer in answers} == {200, 429}
+    # What is told so is the last answer of its connection: those behind it get none.
+    assert 429 in {answer.status for answer in answers} <= {0, 200, 429}
     assert {answer.headers.get("retry-after", "") for answer in answers if answer.status == 429} <= {"5", "10"}
     answer = limited.client.ask(VENDOR, "/")
     assert (answer.status, answer.headers["retry-after"], answer.seen) == (429, "10", None)

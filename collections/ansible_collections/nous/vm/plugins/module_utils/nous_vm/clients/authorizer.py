@@ -28,7 +28,7 @@ Handler = Callable[[Request, bytes], Reply]
 
 
 def listening(path: Path) -> socket.socket:
-    """Return a socket that listens for Caddy alone. A file beside it tells Caddy that it does: from 2.11 on, Caddy looks for regular files only."""
+    """Return a socket that listens for Caddy alone. A file beside it tells Caddy that it does: from 2.11 on, Caddy looks for files that it can open."""
     made = socket.socket(socket.AF_UNIX)
     mask = os.umask(0o177)
     try:
@@ -38,7 +38,8 @@ def listening(path: Path) -> socket.socket:
     account = pwd.getpwnam(configuration.USER)
     os.chown(path, account.pw_uid, account.pw_gid)
     made.listen(BACKLOG)
-    path.with_suffix(".open").touch(mode=0o644)
+    path.with_suffix(".open").touch()
+    path.with_suffix(".open").chmod(0o644)
     return made
 
 
