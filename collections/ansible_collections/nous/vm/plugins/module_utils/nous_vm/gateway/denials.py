@@ -28,7 +28,8 @@ KEPT = 2000  # characters of one field
 LINE = 1 << 17  # bytes of one line; a request's head is at most 12 kB
 ADDRESSES = 10000  # that are told apart
 OTHERS = "others"
-FAILED = 500  # from this status on it is a failure, not a denial
+FAILED = 500  # from this status on it is a failure, not a denial, but for this one: no more can wait for the server
+FULL = ("full", "resource temporarily unavailable")  # its reason, and how its message ends
 LET_IN = b'"denied":""'
 
 
@@ -103,7 +104,12 @@ def parsed(line: bytes) -> Denial | None:
         entry = json.loads(line)
         request, when = entry["request"], entry["ts"]
         # An error of Caddy's has its reason as the message; what failed is an error too.
-        reason = entry["denied"] if "denied" in entry else entry["status"] < FAILED and entry["msg"]
+        if "denied" in entry:
+            reason = entry["denied"]
+        elif str(entry["msg"]).endswith(FULL[1]):
+            reason = FULL[0]
+        else:
+            reason = entry["status"] < FAILED and entry["msg"]
         if not reason or not isinstance(when, int | float):
             return None
         text = (request["remote_ip"], request["method"], f"{request['host']}{request['uri']}", reason)

@@ -21,7 +21,7 @@ from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway.denials im
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway.reload import Reloaded
 from ansible_collections.nous.vm.plugins.plugin_utils.roles.caddy_gateway import OPTIONS, VENDOR, VENDOR_LIST
 
-PARAMETERS = {"config": "/etc/caddy/Caddyfile", "hostname": "h", "cidrs": ["203.0.113.7/32"], "public_paths": [], "score": None}
+PARAMETERS = {"config": "/etc/caddy/Caddyfile", "hostname": "h", "cidrs": ["203.0.113.7/32"], "public_paths": [], "limits": True, "score": None}
 
 
 @pytest.fixture(autouse=True)

@@ -169,3 +169,9 @@ def test_a_file_that_caddy_renames_meanwhile(folder: Path, monkeypatch: pytest.M
     assert counted() == {}
     monkeypatch.setattr(Path, "glob", lambda self, _pattern: iter([self / "denied.log"]))
     assert counted() == {}
+
+
+def test_that_no_more_can_wait_is_counted() -> None:
+    line = entry(denied="dial unix /run/nous-proxy/mcp.sock: connect: resource temporarily unavailable").replace(b"403", b"502")
+    found = denials.parsed(line)
+    assert found and found.reason == "full"
