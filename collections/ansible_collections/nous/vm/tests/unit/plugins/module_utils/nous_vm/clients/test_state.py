@@ -23,7 +23,7 @@ from ansible_collections.nous.vm.plugins.module_utils.nous_vm.peers import Answe
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.programs import Completed
 from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.clients.fake import FakeServer
 
-LATER = int(time.time()) + 100
+LATER = int(time.time()) + 86400
 TOKENS = {
     "a": {"token": "a", "client_id": "c", "expires_at": LATER, "issue_id": "i"},
     "refresh:r": {"token": "r", "client_id": "c", "expires_at": LATER, "consumed": True},
