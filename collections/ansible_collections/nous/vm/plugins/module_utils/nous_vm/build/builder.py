@@ -152,8 +152,8 @@ class Builder:
                 return needed, printable(str(found["lock"])), tree
             self.step = "Resolve what the build itself needs"
             request = {"do": "resolve", "version": python, "constraints": [], "requirements": found["needs"]}
-            more = pylock.received(self.units.fetch(request, self.work / "none").result["packages"])
-            needed = list(dict.fromkeys([*needed, *more]))
+            resolved = pylock.received(self.units.fetch(request, self.work / "none").result["packages"])
+            needed = list(dict.fromkeys([*needed, *resolved]))
             self.store.remember(key, needed)
         raise BuildError(f"error: the build needs something else in each of {ROUNDS} rounds")
 

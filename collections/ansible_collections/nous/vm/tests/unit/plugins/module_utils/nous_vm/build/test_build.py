@@ -185,6 +185,15 @@ def test_extra_requirements(place: Place) -> None:
     assert sorted(path.name for path in (place.root / "store").iterdir()) == sorted([DEP.sha256, MORE.sha256])
 
 
+def test_extra_requirements_are_there_in_every_round(place: Place) -> None:
+    """What the build itself turns out to need takes no place of theirs."""
+    place.units.needs = [[["backend>=1"]]]
+    assert place.run(extra=EXTRA)["changed"]
+    assert place.units.words() == ["source", "extra", "files", "build", "resolve", "files", "build"]
+    assert place.units.asked[-1][1]["files"] == {DEP.file: b"dep", MORE.file: b"more", BACKEND.file: b"backend"}
+    assert (place.record()["extra_packages"], place.record()["build_packages"]) == (told([MORE]), told([BACKEND]))
+
+
 @pytest.mark.parametrize("wrong", [package("more", b"another"), package("dep2", b"more"), package("more", b"more", "more-1.0.tar.gz")])
 def test_extra_packages_that_the_operator_has_no_hash_of(place: Place, wrong: Package) -> None:
     place.units.extra = [wrong]
