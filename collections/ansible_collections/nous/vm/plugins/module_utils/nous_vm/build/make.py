@@ -108,7 +108,10 @@ class Make:
             if package.is_source and (FILES / package.file).exists():
                 aside = self.work / f"{package.name}-{package.version}-source"
                 shutil.unpack_archive(FILES / package.file, aside, filter=None if package.file.endswith(".zip") else "data")
-                yield from ((path, "get_requires_for_build_wheel") for path in aside.iterdir() if path.is_dir())
+                top = next((path for path in aside.iterdir() if path.is_dir()), None)
+                if top is None:
+                    raise BuildError(f"error: {package.file} has no folder at its top")
+                yield top, "get_requires_for_build_wheel"
 
     def lacks(self, number: int, folder: Path, hook: str) -> list[str]:
         """Return all that a build of a folder needs, if some of it was not fetched; nothing otherwise."""
@@ -163,7 +166,7 @@ def main() -> None:
     made = Make(json.loads(sys.stdin.buffer.read(REQUEST)))
     try:
         result = made.run()
-    except (BuildError, ForeignError, OSError, StopIteration, ValueError, LookupError, shutil.ReadError, tarfile.TarError) as error:
+    except (BuildError, ForeignError, OSError, ValueError, LookupError, shutil.ReadError, tarfile.TarError) as error:
         text = str(error) if isinstance(error, (BuildError, ForeignError)) else f"error: {error!r}"
         stream.finish(sys.stdout.buffer, {"error": text, "step": made.step})
         return

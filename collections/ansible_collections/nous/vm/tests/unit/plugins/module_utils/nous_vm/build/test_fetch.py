@@ -385,6 +385,18 @@ def test_source_archives_are_built_too(unit: Made, programs: Programs, suffix: s
     assert unit.run([package], source=False)["step"] == "Find out what the build itself needs"
 
 
+def test_a_source_archive_is_the_one_folder_at_its_top(unit: Made, programs: Programs) -> None:
+    """What lies beside it is not built; one without a folder is rejected by a sentence."""
+    file = unit.root / "files/d-1.zip"
+    package = Package("d", "1", "", file.name, "https://x", HASH)
+    programs.answers["-- setuptools"] = Completed(1, b"", b"error: not found")
+    for names, found in ((["d-1/setup.py", "README"], ("needs", [["setuptools>=40.8.0"]])), (["README"], ("error", "error: d-1.zip has no folder at its top"))):
+        with zipfile.ZipFile(file, "w") as packed:
+            for name in names:
+                packed.writestr(name, "")
+        assert found in unit.run([package], source=False).items()
+
+
 def test_a_wheel_and_uvs_own_backend(unit: Made, programs: Programs) -> None:
     assert unit.run(wheel="nous-1-py3-none-any.whl", source=False) == {"kind": "result", "lock": "none"}
     assert programs.calls[-1][-1].endswith("/files/nous-1-py3-none-any.whl")
