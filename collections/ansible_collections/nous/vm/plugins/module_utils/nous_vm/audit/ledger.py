@@ -57,15 +57,17 @@ class Ledger:
                 self.part.fail(here.place, here.line, f"{here.found.label} {self._gap(here.sequence)}")
             before = sha256(here.token.encode("ascii"))
             while (other := had_left.first) and other.sequence < here.sequence:
-                yield self._taken(had_left.take(), f"{other.found.label} had left, and is not there any more")
+                had_left.advance()
+                yield self._taken(other, f"{other.found.label} had left, and is not there any more")
             while (other := had_left.first) and other.sequence == here.sequence:
-                had_left.take()
+                had_left.advance()
                 if other.token != here.token:
                     here = other
                     self.part.fail(here.place, here.line, f"{other.found.label} had left, and another one is in its place")
             yield self._taken(here)
         while other := had_left.first:
-            yield self._taken(had_left.take(), f"{other.found.label} had left, and is not there: an older state was restored, or the end was cut off")
+            had_left.advance()
+            yield self._taken(other, f"{other.found.label} had left, and is not there: an older state was restored, or the end was cut off")
         self._finish()
 
     def _gap(self, sequence: int) -> str:
@@ -160,11 +162,8 @@ class _Peekable:
         self._source = source
         self.first = next(source, None)
 
-    def take(self) -> Signed:
-        if self.first is None:
-            raise StopIteration
-        taken, self.first = self.first, next(self._source, None)
-        return taken
+    def advance(self) -> None:
+        self.first = next(self._source, None)
 
 
 def _tokens(path: Path) -> Iterator[tuple[int, str, bool]]:
