@@ -27,9 +27,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
-        _validation, given = self.validate_argument_spec(
-            argument_spec={"name": {"type": "str", "default": "nous"}, "directory": {"type": "path", "required": True}}
-        )
+        _validation, given = self.validate_argument_spec(argument_spec=OPTIONS)
         if not given["directory"].startswith("/"):
             raise AnsibleActionFail(
                 f"directory is {given['directory']}; allowed is an absolute path of this controller, for example /srv/audit/nous.example.org."

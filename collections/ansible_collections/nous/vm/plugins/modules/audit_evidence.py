@@ -14,20 +14,8 @@ author:
 description:
   - Lists what a host has of the evidence of an audit log, or reads a piece of it, and changes nothing. The playbook C(nous.vm.fetch_audit) is what uses it,
     by way of M(nous.vm.fetch_audit).
-attributes:
-  check_mode:
-    support: full
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-  diff_mode:
-    support: none
-    description: Will return details on what has changed (or possibly needs changing in check mode), when in diff mode.
-  idempotent:
-    support: full
-    description: When run twice in a row outside check mode, with the same arguments, the second indicates no change.
-  platform:
-    support: full
-    platforms: linux
-    description: Target OS/families that can be operated against.
+extends_documentation_fragment:
+  - nous.vm.attributes.info
 options:
   name:
     description:

@@ -17,25 +17,17 @@ description:
   - Nothing that was fetched is ever overwritten or made shorter. What a host has more of is appended; what a host has otherwise than it was fetched is
     reported with file and record, and not fetched.
   - A host's archives may expire, their copies stay.
+extends_documentation_fragment:
+  - nous.vm.attributes
+  - nous.vm.attributes.action
 attributes:
-  action:
-    support: full
-    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
   check_mode:
     support: full
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
   diff_mode:
     support: none
-    description: Will return details on what has changed (or possibly needs changing in check mode), when in diff mode.
   idempotent:
-    support: full
-    description: When run twice in a row outside check mode, with the same arguments, the second indicates no change.
     details:
       - Of a log that nobody writes to meanwhile.
-  platform:
-    support: full
-    platforms: linux
-    description: Target OS/families that can be operated against.
 options:
   name:
     description:
