@@ -11,11 +11,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import re
 from pathlib import Path
 
 from .. import inodes
 from ..errors import NousVmError
+from .lines import numbered
 from .log import Log
 from .records import BLOCK
 from .steps import Steps
@@ -26,13 +26,7 @@ LEVEL = 6  # of gzip's compression: as gzip(1) has it
 
 def archives(log: Log) -> list[Path]:
     """Return the archives of a log, the newest first."""
-    return [path for _number, path in _numbered(log)]
-
-
-def _numbered(log: Log) -> list[tuple[int, Path]]:
-    pattern = re.compile(rf"{re.escape(log.live.name)}\.([0-9]+)(\.gz)?")
-    matches = [match for match in map(pattern.fullmatch, os.listdir(log.config.directory)) if match]
-    return sorted((int(match[1]), log.config.directory / match[0]) for match in matches)
+    return [path for _number, path in numbered(log.config.directory, log.live.name)]
 
 
 def mutable(log: Log) -> list[Path]:
@@ -64,11 +58,11 @@ def plan(log: Log, steps: Steps) -> list[tuple[int, str]]:
 
     Raises NousVmError if two archives have one number.
     """
-    numbered = _numbered(log)
-    if twice := [path for (number, path), (before, _path) in zip(numbered[1:], numbered, strict=False) if number == before]:
+    found = numbered(log.config.directory, log.live.name)
+    if twice := [path for (number, path), (before, _path) in zip(found[1:], found, strict=False) if number == before]:
         raise NousVmError(f"{twice[0]} and another archive have the same number: move one of them away")
     moves = []
-    for number, path in reversed(numbered):
+    for number, path in reversed(found):
         inode, target = path.stat().st_ino, log.archive(number + 1, path.suffix if path.suffix == ".gz" else "").name
         if number >= log.config.keep:
             moves.append((inode, f"{log.config.segments.name}/{log.live.name}.gone.{number}"))

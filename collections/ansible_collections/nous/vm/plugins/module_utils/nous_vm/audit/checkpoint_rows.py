@@ -8,7 +8,6 @@ It compares the bytes of the log alone, without its archives, with what of the c
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,13 +23,12 @@ from ..systemd import show
 from .chain import sha256
 from .checkpoint import KIND, Checkpoint, Piece, checkpoint
 from .configuration import FOLDER, Configuration
-from .lines import ANY, complete, first_line, opened
+from .lines import ANY, complete, first_line, opened, tail
 from .verify import checkpoints_of, keys
 from .walk import Walk
 
 SCORE = 0.5  # the most that systemd-analyze security may give the unit
 LATE = 300  # seconds that a record may be there before it is signed: the timer runs each minute
-TAIL = 1 << 20  # bytes of the file of checkpoints that are read
 LARGEST = 256 << 20  # bytes of a log that is read: the check has to end within its time
 
 
@@ -61,11 +59,9 @@ def rows(config: Configuration) -> Iterator[Row]:
 def _signed(path: Path, trusted: dict[str, Jwk]) -> list[Checkpoint]:
     """Return the checkpoints at the end of the file, the last of which is signed. Raises NousVmError."""
     with open_file(path, ANY) as file:
-        size = os.fstat(file.fileno()).st_size
-        start = max(size - TAIL, 0)
-        lines = os.pread(file.fileno(), TAIL, start).split(b"\n")[1 if start else 0 : -1]
+        lines, _others = tail(file)
     found, problem = [], "there is none"
-    for line in lines:
+    for line in lines[:-1]:
         token = line.decode("ascii", "replace")
         try:
             name = kid(token)

@@ -15,9 +15,10 @@ from typing import IO, cast
 
 from ..errors import NousVmError
 from ..foreign import open_file
-from .records import BLOCK, LIMIT
+from .records import LIMIT, line_end
 
 ANY = 1 << 62  # bytes that a file may have: it is read as a stream
+TAIL = 1 << 20  # bytes at the end of a file that are read for its last lines
 UNREADABLE = (OSError, EOFError, zlib.error)
 
 
@@ -59,21 +60,29 @@ def last_line(file: IO[bytes], end: int) -> bytes:
     return os.pread(file.fileno(), end - 1 - start, start)
 
 
+def tail(file: IO[bytes]) -> tuple[list[bytes], bool]:
+    """Return the lines in the last TAIL bytes of an open plain file, without their ends, and whether there are others before.
+
+    Behind the last line end is one more: empty, or what is incomplete.
+    """
+    start = max(size_of(file) - TAIL, 0)
+    return os.pread(file.fileno(), TAIL, start).split(b"\n")[1 if start else 0 :], start > 0
+
+
 def _line_end(file: IO[bytes], before: int) -> int:
-    least = max(before - LIMIT, 0)
-    while before > 0:
-        start = max(before - BLOCK, 0)
-        found = os.pread(file.fileno(), before - start, start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-        if start and start <= least:
-            raise NousVmError(f"a line of the log has more than {LIMIT} bytes")
-        before = start
-    return 0
+    start = line_end(file.fileno(), before, before - LIMIT)
+    if 0 < start <= before - LIMIT:
+        raise NousVmError(f"a line of the log has more than {LIMIT} bytes")
+    return start
 
 
 def archives(directory: Path, name: str) -> list[Path]:
     """Return the archives of a log by their numbers, the oldest first. A number is not taken for an age where two files have it: both are returned."""
+    return [path for _number, path in reversed(numbered(directory, name))]
+
+
+def numbered(directory: Path, name: str) -> list[tuple[int, Path]]:
+    """Return the archives of a log with their numbers, the newest first."""
     pattern = re.compile(rf"{re.escape(name)}\.([0-9]+)(\.gz)?")
-    found = [(int(match[1]), match[0]) for match in map(pattern.fullmatch, os.listdir(directory)) if match]
-    return [directory / each for _number, each in sorted(found, reverse=True)]
+    matches = [match for match in map(pattern.fullmatch, os.listdir(directory)) if match]
+    return sorted((int(match[1]), directory / match[0]) for match in matches)

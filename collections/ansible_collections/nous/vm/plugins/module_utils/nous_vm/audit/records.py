@@ -32,7 +32,7 @@ def last_record(descriptor: int, size: int) -> int:
     Raises NousVmError with their size if the two have more than LIMIT bytes.
     """
     end = complete(descriptor, size)
-    start = _line_end(descriptor, end - 1, size) if end else 0
+    start = line_end(descriptor, end - 1, size - FURTHER) if end else 0
     if size - start > LIMIT:
         more = "at least " if start and size - start >= FURTHER else ""
         raise NousVmError(f"the last record of the log, with what is incomplete behind it, has {more}{size - start} bytes; at most {LIMIT} can stay in the log")
@@ -41,13 +41,13 @@ def last_record(descriptor: int, size: int) -> int:
 
 def complete(descriptor: int, size: int) -> int:
     """Return the offset behind the last line end: where an incomplete record begins, or the size."""
-    return _line_end(descriptor, size, size)
+    return line_end(descriptor, size, size - FURTHER)
 
 
-def _line_end(descriptor: int, before: int, size: int) -> int:
+def line_end(descriptor: int, before: int, least: int) -> int:
     """Return the offset just behind the last line end before an offset, 0 if there is none: backwards by blocks, each looked at once.
 
-    After FURTHER bytes it is where the search ended.
+    Below LEAST it is not searched: what is returned then is where the search ended, at or before LEAST.
     """
     while before > 0:
         start = max(before - SEARCH, 0)
@@ -55,6 +55,6 @@ def _line_end(descriptor: int, before: int, size: int) -> int:
         if found >= 0:
             return start + found + 1
         before = start
-        if size - before >= FURTHER:
+        if before <= least:
             break
     return before

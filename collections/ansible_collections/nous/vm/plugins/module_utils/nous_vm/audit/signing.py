@@ -21,10 +21,8 @@ from ..key.jwk import KeyProblem
 from ..key.jws import Signer, kid, payload
 from .chain import head_of, sha256
 from .checkpoint import FIRST, KIND, Checkpoint, Mark, Piece, checkpoint
-from .lines import complete, first_line, last_line, size_of
+from .lines import TAIL, complete, first_line, last_line, size_of, tail
 from .records import BLOCK
-
-TAIL = 1 << 20  # bytes of the file of checkpoints that are searched for the last one
 
 
 class Rotated(NousVmError):
@@ -39,15 +37,14 @@ class Files:
 
     def last(self) -> tuple[str, Checkpoint | None]:
         """Return the last token and what it says; a line that was cut short is passed over. Raises NousVmError if there is none among many lines."""
-        size = size_of(self.checkpoints)
-        start = max(size - TAIL, 0)
-        for line in reversed(os.pread(self.checkpoints.fileno(), TAIL, start).split(b"\n")[1 if start else 0 :]):
+        lines, others = tail(self.checkpoints)
+        for line in reversed(lines):
             token = line.decode("ascii", "replace")
             try:
                 return token, checkpoint(payload(token))
             except (NousVmError, KeyProblem):
                 continue
-        if start:
+        if others:
             raise NousVmError(f"the last {TAIL} bytes of the checkpoints hold none: somebody else wrote to them")
         return "", None
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import cli
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import lines, signing
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import lines, records, signing
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.chain import GENESIS, Chain, head_of, sha256
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.checkpoint import KIND, Checkpoint, checkpoint
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.lines import archives
@@ -353,7 +353,7 @@ class TestRoot:
             log.write(b"x" * 1001)
         assert estate.faults()[LOG_PART] == (LOG, 5, "has a line of more than 1000 bytes")
         with pytest.raises(NousVmError, match="has more than 1000 bytes"):
-            monkeypatch.setattr(lines, "BLOCK", 500)
+            monkeypatch.setattr(records, "SEARCH", 500)
             estate.sign()
 
     def test_writes_something_else_among_the_checkpoints(self, estate: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -363,7 +363,7 @@ class TestRoot:
         assert "1 lines were cut short while they were written" in estate.verify()["checkpoints"].notes
         estate.put("checkpoints.jws", [*content, b"x\n"])
         assert estate.faults()["checkpoints"][:2] == ("checkpoints.jws", len(content) + 1)
-        monkeypatch.setattr(signing, "TAIL", 100)
+        monkeypatch.setattr(lines, "TAIL", 100)
         with pytest.raises(NousVmError, match="somebody else wrote to them"):
             estate.sign()
 
