@@ -80,6 +80,12 @@ def overview(group: str = "") -> str:
     return "\n".join([head, "", "commands:", *lines, "", CODES])
 
 
+def only_root(does: str) -> None:
+    """Raise UsageError if this is not root: only root DOES what the command is for."""
+    if os.geteuid() != 0:
+        raise UsageError(f"only root {does}; run it with sudo")
+
+
 def parser(name: str, module: ModuleType) -> argparse.ArgumentParser:
     """Return the parser of a command."""
     import argparse

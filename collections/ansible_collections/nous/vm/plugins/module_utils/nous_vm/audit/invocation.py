@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import locks
-from ..cli import Result
-from ..errors import InterruptedWork, NousVmError, UsageError
+from ..cli import Result, only_root
+from ..errors import InterruptedWork, NousVmError
 from .configuration import Configuration, load, named
 from .rotation import Rotation, interrupted
 from .steps import Steps
@@ -33,8 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def configuration(arguments: argparse.Namespace) -> Configuration:
     """Return the configuration that the arguments name. Raises UsageError."""
-    if os.geteuid() != 0:
-        raise UsageError("only root may do this; run it with sudo")
+    only_root("may do this")
     return load(arguments.config) if arguments.config else named(arguments.name)
 
 

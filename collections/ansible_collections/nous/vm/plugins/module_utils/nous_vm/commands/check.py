@@ -9,11 +9,10 @@ ok: as expected. warn: as expected, but a person should look. unknown: cannot be
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
-from ..cli import Result
+from ..cli import Result, only_root
 from ..errors import UsageError
 from ..health import document, parts, run_parts, table
 
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 
 
 def run(_arguments: argparse.Namespace) -> Result:
-    if os.geteuid() != 0:
-        raise UsageError("only root sees enough to tell; run it with sudo")
+    only_root("sees enough to tell")
     found = run_parts(parts())
     if not found:
         raise UsageError("there is nothing to check: no role of nous.vm has run here")

@@ -9,11 +9,9 @@ and "message" if it is not healthy.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from ..cli import Result
-from ..errors import UsageError
+from ..cli import Result, only_root
 from ..overview import Overview, overview
 
 if TYPE_CHECKING:
@@ -21,8 +19,7 @@ if TYPE_CHECKING:
 
 
 def run(_arguments: argparse.Namespace) -> Result:
-    if os.geteuid() != 0:
-        raise UsageError("only root sees enough to tell; run it with sudo")
+    only_root("sees enough to tell")
     found = overview()
     return Result(found.document(), text(found), 0 if found.healthy else 1)
 

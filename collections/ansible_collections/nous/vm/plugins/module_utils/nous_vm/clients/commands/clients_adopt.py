@@ -8,12 +8,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from ... import events, locks
-from ...cli import Result
-from ...errors import UsageError
+from ...cli import Result, only_root
 from .. import record
 from ..configuration import load
 from ..listing import listing
@@ -29,8 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Result:
-    if os.geteuid() != 0:
-        raise UsageError("only root records clients; run it with sudo")
+    only_root("records clients")
     how = record.RESTORED if arguments.restored else record.ADOPTED
     with locks.held("clients", "adopt"):
         known = listing(load())

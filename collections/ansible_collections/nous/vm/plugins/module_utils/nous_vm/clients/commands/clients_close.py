@@ -8,12 +8,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from ... import locks
-from ...cli import Result
-from ...errors import UsageError
+from ...cli import Result, only_root
 from ..configuration import load
 from ..enrolment import complete, stop
 
@@ -28,8 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Result:
-    if os.geteuid() != 0:
-        raise UsageError("only root closes an enrolment; run it with sudo")
+    only_root("closes an enrolment")
     if not arguments.ended:
         stop()
     with locks.held("clients", "close", wait=WAIT):

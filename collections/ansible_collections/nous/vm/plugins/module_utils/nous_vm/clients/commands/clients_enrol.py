@@ -13,12 +13,11 @@ the browser that the client will use, and connect. Nobody else can: the link wor
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING
 
 from ... import locks
-from ...cli import Result
+from ...cli import Result, only_root
 from ...errors import UsageError
 from ...output import write
 from .. import outcome
@@ -45,8 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Result:
-    if os.geteuid() != 0:
-        raise UsageError("only root lets a client in; run it with sudo")
+    only_root("lets a client in")
     if arguments.json and not arguments.detach:
         raise UsageError("--json needs --detach; nous-vm clients wait --json then prints what came of it")
     for uri in arguments.redirect_uri:

@@ -8,11 +8,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from ...cli import Result
-from ...errors import UsageError
+from ...cli import Result, only_root
 from ..configuration import load
 from ..listing import listing, shown
 
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 
 
 def run(_arguments: argparse.Namespace) -> Result:
-    if os.geteuid() != 0:
-        raise UsageError("only root sees the clients; run it with sudo")
+    only_root("sees the clients")
     found = listing(load())
     return Result({"clients": found}, "\n".join(map(shown, found)) or "no client was let in; sudo nous-vm clients enrol NAME does")

@@ -8,11 +8,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from ... import events, locks
-from ...cli import Result
+from ...cli import Result, only_root
 from ...errors import UsageError
 from .. import record
 from ..configuration import load
@@ -33,8 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Result:
-    if os.geteuid() != 0:
-        raise UsageError("only root takes a client away; run it with sudo")
+    only_root("takes a client away")
     if bool(arguments.name) == arguments.all:
         raise UsageError("name one client, or --all, for example sudo nous-vm clients revoke claude")
     config = load()

@@ -9,12 +9,11 @@ It is gone after its time, also across reboots, and nous-vm gate forget removes 
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from ... import events, locks
-from ...cli import Result
-from ...errors import NousVmError, UsageError
+from ...cli import Result, only_root
+from ...errors import NousVmError
 from ..allowed import allow, seconds
 from ..reload import reload
 
@@ -31,8 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Result:
-    if os.geteuid() != 0:
-        raise UsageError("only root changes the gateway; run it with sudo")
+    only_root("changes the gateway")
     lasting = seconds(arguments.time)
     with locks.held("gateway", "gate allow", wait=WAIT):
         made = allow(arguments.address, lasting)

@@ -11,12 +11,10 @@ address: not on the allow list. host: a name that the gateway does not serve. pa
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
-from ...cli import Result
-from ...errors import UsageError
+from ...cli import Result, only_root
 from ..denials import denied_since, is_client, shown
 
 if TYPE_CHECKING:
@@ -30,8 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Result:
-    if os.geteuid() != 0:
-        raise UsageError("only root sees who was denied; run it with sudo")
+    only_root("sees who was denied")
     found = denied_since(time.time() - arguments.hours * 3600)
     lines = [shown(address, times, last) for address, (times, last) in found.addresses.items()] or [f"nobody was denied in the last {arguments.hours:g} h"]
     document = {

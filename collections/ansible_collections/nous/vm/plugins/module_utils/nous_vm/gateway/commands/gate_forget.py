@@ -8,12 +8,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from ... import events, locks
-from ...cli import Result
-from ...errors import UsageError
+from ...cli import Result, only_root
 from ..allowed import forget
 from .gate_allow import WAIT, applied
 
@@ -28,8 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Result:
-    if os.geteuid() != 0:
-        raise UsageError("only root changes the gateway; run it with sudo")
+    only_root("changes the gateway")
     with locks.held("gateway", "gate forget", wait=WAIT):
         known = forget(arguments.address)
         applied()
