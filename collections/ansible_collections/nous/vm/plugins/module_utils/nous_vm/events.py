@@ -23,7 +23,7 @@ from . import inodes
 from .atomic import own_directory
 from .errors import ForeignError, NousVmError
 from .foreign import LINE, parse_json, printable
-from .locks import taken, whoever
+from .locks import origin, taken, whoever
 
 FOLDER = Path("/var/log/nous-vm")
 TRAIL = FOLDER / "trail.jsonl"
@@ -40,10 +40,9 @@ def record(event: str, result: str = "done", **about: str | float | None) -> dic
 
     event: deployed, rolled back, rotated, paused, ... result: done, failed, or why. about: further fields, strings or numbers.
     """
-    origin = os.environ.get("SSH_CONNECTION", "").split(" ")[0] or "local"
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     fields = {key: printable(value) if isinstance(value, str) else value for key, value in about.items() if value is not None}
-    entry = {"time": now, "event": event, "result": printable(result), "user": printable(whoever()), "from": printable(origin)}
+    entry = {"time": now, "event": event, "result": printable(result), "user": printable(whoever()), "from": printable(origin())}
     line = json.dumps(entry | fields)
     if len(line) > RECORD - len(_linked(b"{}", FIRST)):  # rather without its details than not to be read
         fields = {"omitted": ", ".join(fields)[:LINE]}

@@ -18,6 +18,7 @@ from .errors import ForeignError
 
 LINE = 500  # characters of foreign text that are printed
 FILE = 1 << 20  # bytes of a foreign file that are read
+ANY = 1 << 62  # bytes of one that may have any size, because it is read as a stream
 
 
 def printable(text: str | bytes, limit: int = LINE) -> str:

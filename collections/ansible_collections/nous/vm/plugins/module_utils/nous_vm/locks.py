@@ -52,6 +52,11 @@ def whoever() -> str:
         return getpass.getuser()
 
 
+def origin() -> str:
+    """Return where the person behind this process is: an address, or local."""
+    return os.environ.get("SSH_CONNECTION", "").split(" ")[0] or "local"
+
+
 def holder(name: str) -> str | None:
     """Return who holds a lock, since when and for what; None if nobody does. To ask takes nothing."""
     try:

@@ -13,6 +13,7 @@ STATE = Path("/var/lib/nous-vm")
 RUNTIME = Path("/run/nous-vm")
 LIBRARY = Path("/usr/local/lib/nous-vm")
 COMMAND = Path("/usr/local/sbin/nous-vm")
+PYTHON = "/usr/bin/python3"  # what runs it
 
 
 class Names(NamedTuple):

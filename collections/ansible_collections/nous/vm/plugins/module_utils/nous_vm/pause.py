@@ -21,6 +21,7 @@ from .names import RUNTIME
 
 FOLDER = RUNTIME / "pause"
 UNAUDITED = RUNTIME / "unaudited.json"
+GUARD = "audit-guard"  # the owner of the reason that answers would not be recorded
 
 
 class Reason(NamedTuple):

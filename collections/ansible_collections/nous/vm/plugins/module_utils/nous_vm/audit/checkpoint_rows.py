@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import NousVmError
 from ..events import TRAIL
-from ..foreign import open_file, read_json
+from ..foreign import ANY, open_file, read_json
 from ..health import Row, permissions, sandbox
 from ..key.jwk import Jwk, KeyProblem
 from ..key.jws import kid, verify
@@ -23,7 +23,7 @@ from ..systemd import show
 from .chain import sha256
 from .checkpoint import KIND, Checkpoint, Piece, checkpoint
 from .configuration import FOLDER, Configuration
-from .lines import ANY, complete, first_line, opened, tail
+from .lines import complete, first_line, opened, tail
 from .verify import checkpoints_of, keys
 from .walk import Walk
 

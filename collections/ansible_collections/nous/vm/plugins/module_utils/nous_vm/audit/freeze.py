@@ -18,7 +18,7 @@ from .. import locks
 from ..cgroups import ROOT, Events, Running, events, frozen, running, set_frozen
 from ..errors import NousVmError
 from ..foreign import printable
-from ..names import COMMAND
+from ..names import COMMAND, PYTHON
 from ..programs import run
 from ..sandbox import directives
 from ..systemd import show_all, transient
@@ -179,7 +179,7 @@ def _start(config: Configuration, cgroups: Mapping[str, str], path: Path) -> Non
     unit = f"nous-vm-audit-{config.name}-freezer-{os.getpid()}-{next(COUNT)}"
     # It is "starting" until it ends, and so is what comes after it: a unit that is started meanwhile starts when the log is cut and the freezer gone.
     order = [f"--property=Before={unit}" for unit in config.units]
-    command: list[str | Path] = ["/usr/bin/python3", "-I", COMMAND, "audit", "freezer", *arguments]
+    command: list[str | Path] = [PYTHON, "-I", COMMAND, "audit", "freezer", *arguments]
     argv = transient(unit, sandbox, command, options=["--no-block", "--service-type=oneshot", *order], wait=False)
     done = run(argv, timeout=START)
     if done.returncode:

@@ -31,7 +31,6 @@ from .records import last_record
 from .room import fault, renew
 from .speed import largest
 
-OWNER = "audit-guard"
 POLL = 0.05  # seconds between two looks at what the watcher tells
 ROOM = 0.25  # seconds between two looks at the room
 SILENT = 5.0  # seconds after which a watcher that tells nothing is none
@@ -137,12 +136,12 @@ class Guard:
                 events.record("audit guard", result, faults="; ".join(faults.values()) or "none", traffic="rejected" if rejects else "flows")
             write_json(state_file(self.config.name), {"faults": faults, "rejects": rejects, "since": time.time()})
             self.last = faults
-        paused = any(each.owner == OWNER for each in pause.reasons())
+        paused = any(each.owner == pause.GUARD for each in pause.reasons())
         if rejects != paused:
             if rejects:
-                pause.add(OWNER, f"answers would not be recorded: {'; '.join(faults.values())}", reject=True)
+                pause.add(pause.GUARD, f"answers would not be recorded: {'; '.join(faults.values())}", reject=True)
             else:
-                pause.clear(OWNER)
+                pause.clear(pause.GUARD)
             apply_pause()
 
     def _mend(self, now: float) -> None:

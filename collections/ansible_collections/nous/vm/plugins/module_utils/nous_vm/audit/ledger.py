@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import NousVmError
-from ..foreign import open_file, printable
+from ..foreign import ANY, open_file, printable
 from ..key.jwk import Jwk, KeyProblem
 from ..key.jws import TOKEN, kid, payload, public_key, verify
 from .chain import sha256
 from .checkpoint import FIRST, KIND, Checkpoint, checkpoint
-from .lines import ANY
 from .report import Part
 
 NEXT = "next_key"

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import IO, cast
 
 from ..errors import NousVmError
-from ..foreign import open_file
+from ..foreign import ANY, open_file
 from .records import LIMIT, line_end
 
-ANY = 1 << 62  # bytes that a file may have: it is read as a stream
 TAIL = 1 << 20  # bytes at the end of a file that are read for its last lines
 UNREADABLE = (OSError, EOFError, zlib.error)
 

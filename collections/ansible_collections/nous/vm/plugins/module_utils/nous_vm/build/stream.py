@@ -18,13 +18,12 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
 from ..errors import ForeignError
-from ..foreign import open_file, parse_json, printable
+from ..foreign import ANY, open_file, parse_json, printable
 
 HEADER = 1 << 16  # bytes of a line of JSON
 RESULT = 16 << 20  # bytes of the last one
 ENTRIES = 200_000  # files, folders and links together
 BLOCK = 1 << 20
-ANY = 1 << 60  # bytes: a file of any size
 
 
 class EndedError(ForeignError):

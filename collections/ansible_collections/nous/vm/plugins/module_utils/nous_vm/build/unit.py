@@ -27,7 +27,7 @@ from ..atomic import write
 from ..errors import ForeignError, NousVmError, UsageError
 from ..foreign import parse_json, printable
 from ..locks import FOLDER, file, held
-from ..names import COMMAND, LIBRARY, names
+from ..names import COMMAND, LIBRARY, PYTHON, names
 from ..programs import run
 from ..sandbox import NO_SOCKETS, Value, directives
 from ..systemd import systemctl, transient
@@ -41,7 +41,6 @@ LONGEST = 5400.0  # seconds that whoever asked waits, another build before this 
 WAIT = 3600.0  # seconds that a build waits for another
 FETCH, BUILD = 1800.0, 1800.0  # seconds that a unit may take
 NICE = 10  # the server that runs comes first
-PYTHON = "/usr/bin/python3"
 HOME = Path("/root")
 PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from importlib import import_module; import_module(sys.argv[2]).main()"
 COMMIT = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..atomic import read_json, write_json
 from ..foreign import printable
-from ..locks import whoever
+from ..locks import origin, whoever
 from . import configuration
 
 ENROLLED, ADOPTED, RESTORED = "enrolled", "adopted", "restored"
@@ -37,8 +36,7 @@ class Entry(NamedTuple):
 
 def entry(name: str, how: str) -> Entry:
     """Return an entry of now, by the person behind this process."""
-    origin = os.environ.get("SSH_CONNECTION", "").split(" ")[0] or "local"
-    return Entry(name, how, time.time(), printable(whoever()), printable(origin))
+    return Entry(name, how, time.time(), printable(whoever()), printable(origin()))
 
 
 def entries() -> dict[str, Entry]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ..errors import ForeignError, NousVmError
 from ..foreign import parse_json
-from ..names import COMMAND
+from ..names import COMMAND, PYTHON
 from ..programs import run
 
 TIMEOUT = 20.0  # seconds for one look or change
@@ -56,7 +56,7 @@ def change(directory: Path, put: Mapping[str, Any] | None = None, drop: Iterable
             raise NousVmError(f"{directory} is absent: the server keeps no clients there; caddy_gateway_clients_directory says where it does")
         return State({}, [])
     wanted = json.dumps({"directory": str(directory), "put": dict(put or {}), "drop": list(drop)}).encode()
-    argv: list[str | Path] = ["/usr/bin/python3", "-I", COMMAND, "clients", "files", "--json"]
+    argv: list[str | Path] = [PYTHON, "-I", COMMAND, "clients", "files", "--json"]
     done = run(argv, timeout=TIMEOUT, limit=ANSWER, stdin=wanted, user=account[0], group=account[1], extra_groups=[])
     try:
         found = parse_json(done.stdout, "what nous-vm clients files printed")

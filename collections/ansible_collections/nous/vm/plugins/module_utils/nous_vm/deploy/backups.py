@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from ..atomic import read_json, sync_directory, write
 from ..errors import NousVmError
-from ..names import Names
+from ..names import PYTHON, Names
 from ..sandbox import NO_SOCKETS, Value, directives
 from ..systemd import in_unit
 from .configuration import Configuration
@@ -26,7 +26,6 @@ SPARE = 16 << 20  # bytes that a copy of the database leaves free
 LONGEST = 840.0  # seconds that it may take to put a copy back: less than nous-recover.service gives all of a recovery
 LEAST, SLOWEST = 20.0, 4 << 20  # seconds that the copy of a small database may take, and bytes a second of a large one
 MEMORY = "1G"  # of a copy; LimitAS= holds where the kernel limits no control group
-PYTHON = "/usr/bin/python3"
 PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from nous_vm.deploy.copies import copy; copy(*sys.argv[2:])"
 LIBRARY = Path(__file__).parents[2]
 

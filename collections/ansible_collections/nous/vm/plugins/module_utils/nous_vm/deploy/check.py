@@ -19,7 +19,7 @@ from ..locks import holder
 from ..names import Names
 from ..programs import run
 from ..systemd import journal, show
-from . import audited, traffic
+from . import audited, running, traffic
 from .operations import LOCK
 from .proxy import Proxy
 from .service import Service, service
@@ -110,8 +110,7 @@ def follow(known: Names) -> Iterator[Row]:
 
 def credentials(unit: str, expected: list[str]) -> Row:
     """Return the row on the files that systemd hands to the server."""
-    pid = show(unit, "MainPID").get("MainPID", "0")
-    place = Path(f"/proc/{pid}/root/run/credentials/{unit}")
+    place = running.started_with(unit)
     lacking = [name for name in expected if not (place / name).exists()]
     detail = f"{', '.join(lacking)} did not reach the server" if lacking else ", ".join(expected)
     return Row("credentials", "fail" if lacking else "ok", detail)

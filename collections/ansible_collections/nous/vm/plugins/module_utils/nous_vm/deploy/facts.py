@@ -18,8 +18,8 @@ from ..programs import run
 from ..systemd import systemctl
 from .generations import ABOUT
 from .releases import COMPLETE, about
+from .units import UNITS
 
-UNITS = Path("/etc/systemd/system")
 CHECK = 15.0  # seconds; a server that hangs is asked for five
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from ..errors import ForeignError
 from ..foreign import open_file
+from ..names import PYTHON
 from ..programs import run
 from ..systemd import ANSWER, systemctl
-from .backups import PYTHON, Backups
+from .backups import Backups
 from .configuration import Configuration
 
 ROOM, INODES = 16 << 20, 64  # bytes and files that a deployment writes: records, units, a log that goes on

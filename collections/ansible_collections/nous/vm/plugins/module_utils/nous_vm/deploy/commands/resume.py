@@ -26,9 +26,6 @@ from .pause import TIMER, seconds
 if TYPE_CHECKING:
     import argparse
 
-GUARD = "audit-guard"  # who rejects traffic while answers would not be recorded
-
-
 EXAMPLE = 'sudo nous-vm resume, or sudo nous-vm resume --unaudited --for 10m --reason "an answer is worth more than its record"'
 
 
@@ -44,7 +41,7 @@ def run(arguments: argparse.Namespace) -> Result:
     if arguments.unaudited:
         limit = seconds(arguments.duration)
         pause.allow_unaudited(f"{arguments.reason} ({whoever()})", limit)
-        pause.clear(GUARD)
+        pause.clear(pause.GUARD)
         record("resumed unaudited", why=arguments.reason, seconds=limit)
     changed = pause.clear(traffic.OPERATOR)
     systemctl("stop", f"{TIMER}.timer")

@@ -17,7 +17,7 @@ from ansible_collections.nous.vm.plugins.module_utils.nous_vm import cli, inodes
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import guard, mend, room, speed
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.commands import audit_watch
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.configuration import load
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.guard import OWNER, Guard
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.guard import Guard
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.log import Log
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.cgroups import Running
 from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.audit.place import LINES, Place
@@ -85,7 +85,7 @@ def applied(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
 
 def rejected() -> bool:
-    return any(each.owner == OWNER and each.reject for each in pause.reasons())
+    return any(each.owner == pause.GUARD and each.reject for each in pause.reasons())
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_what_costs_no_record_is_over_when_it_is(guarding: Guard, watcher: Watch
     watcher.tell(owner="the log is another's\x1b")
     guarding.turn()
     [reason] = pause.reasons()
-    assert (reason.owner, reason.reject, reason.why) == (OWNER, True, "answers would not be recorded: the log is another's\\x1b")
+    assert (reason.owner, reason.reject, reason.why) == (pause.GUARD, True, "answers would not be recorded: the log is another's\\x1b")
     watcher.tell()
     guarding.turn()
     assert applied == [True, False]

@@ -139,6 +139,8 @@ def test_the_way_round_the_gateway(checked: Checked, monkeypatch: pytest.MonkeyP
 
 def test_credentials(checked: Checked) -> None:
     checked.about["credentials"] = ["signing-key"]
+    assert checked["credentials"] == ("ok", "signing-key")
+    (checked.host.copies / NAMES.server / "signing-key").unlink()
     assert checked["credentials"] == ("fail", "signing-key did not reach the server")
     checked.about["credentials"] = [".."]  # which is there
     checked.host.systemd.pid = os.getpid()

@@ -238,7 +238,7 @@ def test_pause_and_resume(shell: Shell, host: Host) -> None:
 
 def test_answers_without_a_record_are_let_out_for_a_reason_and_a_time(shell: Shell, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pause, "UNAUDITED", tmp_path / "unaudited.json")
-    pause.add(resume_command.GUARD, "answers would not be recorded", reject=True)
+    pause.add(pause.GUARD, "answers would not be recorded", reject=True)
     assert shell("traffic").out.startswith("traffic is rejected by audit-guard")
     for words in (["--unaudited"], ["--unaudited", "--for", "10m"], ["--reason", "x"], ["--for", "10m"]):
         done = shell("resume", *words)
