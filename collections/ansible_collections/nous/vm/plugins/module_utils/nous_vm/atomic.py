@@ -9,10 +9,13 @@ import contextlib
 import glob
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import NousVmError
+
+Kind = TypeVar("Kind")
 
 
 def sync_directory(path: Path) -> None:
@@ -93,3 +96,11 @@ def read_json(path: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_bytes()))
     except (FileNotFoundError, ValueError, TypeError):
         return {}
+
+
+def read_as(kind: Callable[..., Kind], path: Path) -> Kind | None:
+    """Return what a JSON file of ours holds as a named tuple of KIND; None if there is none, or one with other fields."""
+    try:
+        return kind(**read_json(path))
+    except TypeError:
+        return None

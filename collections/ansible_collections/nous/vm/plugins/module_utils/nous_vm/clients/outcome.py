@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ..atomic import own_directory, read_json, write_json
+from ..atomic import own_directory, read_as, write_json
 from ..names import RUNTIME
 from . import configuration
 
@@ -29,10 +29,7 @@ class Outcome(NamedTuple):
 
 def read() -> Outcome | None:
     """Return the outcome of the last enrolment since the boot."""
-    try:
-        return Outcome(**read_json(configuration.OUTCOME))
-    except TypeError:
-        return None
+    return read_as(Outcome, configuration.OUTCOME)
 
 
 def write(found: Outcome) -> None:

@@ -10,7 +10,7 @@ import hmac
 import time
 from typing import Any, NamedTuple
 
-from ..atomic import own_directory, read_json, write_json
+from ..atomic import own_directory, read_as, write_json
 from ..errors import UsageError
 from ..names import RUNTIME
 from . import configuration
@@ -76,11 +76,8 @@ def seconds(text: str) -> int:
 
 def current() -> Window | None:
     """Return the enrolment whose time is not over."""
-    try:
-        found = Window(**read_json(configuration.WINDOW))
-    except TypeError:  # there is none
-        return None
-    return found if found.is_open() else None
+    found = read_as(Window, configuration.WINDOW)
+    return found if found and found.is_open() else None
 
 
 def save(window: Window) -> None:
@@ -93,10 +90,7 @@ def save(window: Window) -> None:
 
 def pending() -> Pending | None:
     """Return the enrolment that is to be completed."""
-    try:
-        return Pending(**read_json(configuration.PENDING))
-    except TypeError:
-        return None
+    return read_as(Pending, configuration.PENDING)
 
 
 def save_pending(about: Pending) -> None:

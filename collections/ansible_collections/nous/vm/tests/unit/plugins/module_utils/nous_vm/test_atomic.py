@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import atomic
@@ -136,6 +137,18 @@ def test_json_that_is_absent_or_incomplete_is_nothing(tmp_path: Path, content: b
     if content is not None:
         (tmp_path / "a").write_bytes(content)
     assert atomic.read_json(tmp_path / "a") == {}
+
+
+class Pair(NamedTuple):
+    a: int
+    b: int = 2
+
+
+@pytest.mark.parametrize(("content", "found"), [(None, None), (b"{", None), (b'{"b": 1}', None), (b'{"a": 1, "c": 3}', None), (b'{"a": 1}', Pair(1))])
+def test_json_as_a_named_tuple(tmp_path: Path, content: bytes | None, found: Pair | None) -> None:
+    if content is not None:
+        (tmp_path / "a").write_bytes(content)
+    assert atomic.read_as(Pair, tmp_path / "a") == found
 
 
 # ---- Directories
