@@ -10,13 +10,13 @@ import hmac
 import time
 from typing import Any, NamedTuple
 
+from .. import durations
 from ..atomic import own_directory, read_as, write_json
 from ..errors import UsageError
 from ..names import RUNTIME
 from . import configuration
 
 LEAST, MOST = 60, 3600  # seconds of a window
-UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 class Window(NamedTuple):
@@ -68,8 +68,8 @@ def digest(code: str) -> str:
 
 def seconds(text: str) -> int:
     """Return a duration, such as 10m, in seconds. Raises UsageError."""
-    number, unit = text[:-1], text[-1:]
-    if not number.isascii() or not number.isdecimal() or len(number) > 4 or unit not in UNITS or not LEAST <= (found := int(number) * UNITS[unit]) <= MOST:
+    found = durations.seconds(text, "smh")
+    if found is None or not LEAST <= found <= MOST:
         raise UsageError(f"--for is {text!r}; allowed is a number with s, m or h, from 60s to 1h, for example 10m")
     return found
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import atomic
+from .. import atomic, durations
 from ..errors import ForeignError, UsageError
 from ..foreign import printable, read_file
 from ..locks import whoever
@@ -23,7 +23,6 @@ from . import configuration
 STATE_FILE = STATE / "gate-allowed.json"
 CADDY_FILE = STATE / "gate-allowed.caddy"  # which the Caddyfile imports
 LEAST, MOST = 60, 7 * 86400  # seconds
-UNITS = {"m": 60, "h": 3600, "d": 86400}
 WIDEST = {4: 24, 6: 48}
 ANCESTORS = 32
 CONNECTION = re.compile(rb"(?:^|\0)SSH_CONNECTION=([0-9A-Fa-f.:]{2,45}) ")
@@ -92,8 +91,8 @@ def me() -> str:
 
 def seconds(text: str) -> int:
     """Return a duration, such as 12h, in seconds. Raises UsageError."""
-    number, unit = text[:-1], text[-1:]
-    if not number.isascii() or not number.isdecimal() or len(number) > 5 or unit not in UNITS or not LEAST <= (found := int(number) * UNITS[unit]) <= MOST:
+    found = durations.seconds(text, "mhd")
+    if found is None or not LEAST <= found <= MOST:
         raise UsageError(f"--for is {printable(text)!r}; allowed is a number with m, h or d, from 1m to 7d, for example 12h")
     return found
 

@@ -9,10 +9,9 @@ Others may have reasons of their own, a deployment for example; traffic flows wh
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from ... import pause
+from ... import durations, pause
 from ...cli import Result
 from ...errors import UsageError
 from ...events import record
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     import argparse
 
 EXAMPLE = 'sudo nous-vm pause "the disk is being replaced" --for 10m'
-UNITS = {"s": 1, "m": 60, "h": 3600}
 TIMER = "nous-vm-resume"
 
 
@@ -39,10 +37,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def seconds(duration: str) -> int:
     """Return a time in seconds; raise UsageError if it is none."""
-    found = re.fullmatch(r"([1-9][0-9]{0,5})([smh])", duration)
-    if not found:
+    found = durations.seconds(duration, "smh")
+    if found is None:
         raise UsageError(f"--for is {duration!r}; allowed is a number of seconds, minutes or hours, for example 90s, 10m or 2h")
-    return int(found[1]) * UNITS[found[2]]
+    return found
 
 
 def run(arguments: argparse.Namespace) -> Result:

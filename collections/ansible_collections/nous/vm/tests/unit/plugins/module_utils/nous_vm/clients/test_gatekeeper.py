@@ -184,7 +184,7 @@ def test_a_duration(text: str, seconds: int) -> None:
     assert window.seconds(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "10", "m", "59s", "61m", "2h", "1d", "-1m", "1.5m", "٣m", "99999s"])
+@pytest.mark.parametrize("text", ["", "10", "010m", "m", "59s", "61m", "2h", "1d", "-1m", "1.5m", "٣m", "99999s"])
 def test_a_duration_that_is_none(text: str) -> None:
     with pytest.raises(UsageError, match="for example 10m"):
         window.seconds(text)

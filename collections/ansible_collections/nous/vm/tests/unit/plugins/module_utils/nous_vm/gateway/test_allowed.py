@@ -74,7 +74,7 @@ def test_networks_that_are_none_or_too_wide(text: str) -> None:
         allowed.network(text)
 
 
-@pytest.mark.parametrize("text", ["", "h", "0m", "8d", "12", "1w", "1.5h", "-1h", "999999m"])
+@pytest.mark.parametrize("text", ["", "h", "0m", "012h", "8d", "12", "1w", "1.5h", "-1h", "999999m"])
 def test_times_that_are_none(text: str) -> None:
     with pytest.raises(UsageError, match="for example 12h"):
         allowed.seconds(text)
