@@ -63,6 +63,12 @@ def test_units_have_what_the_host_s_systemd_knows(release: str, word: str, tmp_p
     assert {f"ProtectControlGroups={word}", "SocketBindAllow=ipv4:udp:1", "SocketBindDeny=any"} <= found, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("template", sorted((COLLECTION / "roles").glob("*/templates/*.service.j2")), ids=lambda path: path.name)
+def test_no_unit_is_denied_its_start_for_how_often_it_was_started(template: Path) -> None:
+    """systemd's default is five times in ten seconds; after that a stop of the server was not followed by its flush."""
+    assert "StartLimitIntervalSec=0\n" in template.read_text(encoding="utf-8").split("[Service]")[0]
+
+
 def test_readmes_are_made_from_the_specs() -> None:
     done = subprocess.run([sys.executable, Path(__file__).with_name("readme.py"), "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
