@@ -1,4 +1,4 @@
-.PHONY: up test test-one test-one-clean lint unit molecule contract bench vm clean key-full rotation-full gate-full service-full
+.PHONY: up dist test test-one test-one-clean lint unit molecule contract bench vm clean key-full rotation-full gate-full service-full
 
 up:
 	@tests/hosts/up $(ARGS)
@@ -33,6 +33,12 @@ molecule:
 # What the stand-in and the real server have in common: make contract SERVER=DIR, a checkout of it that is installed in DIR/.venv. Without: the stand-in.
 contract:
 	@SERVER=$(SERVER) .venv/bin/pytest --verbose tests/standin/tests/test_audit_contract.py
+
+# What a release is made of, into dist/: make dist [REPOSITORY=URL] [KEY=FINGERPRINT], as docs/install.md has it.
+PYTHON ?= .venv/bin/python
+dist:
+	@test -x $(PYTHON) || tests/hosts/bootstrap
+	@$(PYTHON) release/dist.py $(if $(REPOSITORY),--repository '$(REPOSITORY)') $(if $(KEY),--key '$(KEY)')
 
 bench:
 	@tests/run bench

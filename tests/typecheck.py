@@ -19,6 +19,7 @@ GROUPS: dict[tuple[str, ...], list[str]] = {
     ("tests/bench", "tests/service"): ["tests/bench", "tests/service", "tests/gate"],
     ("tests/gate",): ["tests/gate"],
     ("tests/rotation",): ["tests/rotation", "tests/standin"],
+    ("release", "tests/release", "docs", "tests/docs"): ["release", "docs/site", "tests", "tests/release"],
     ("tests/standin",): ["tests/standin", "tests/standin/src", "tests/standin/tests"],
 }
 REST = ["tests", "tests/key"]

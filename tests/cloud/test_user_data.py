@@ -47,7 +47,7 @@ def test_what_is_rendered(inventory: dict[str, Any], tmp_path: Path) -> None:
         "own": {"nous_vm_cloud_config": own, "nous_service_settings": {"NOUS_POLICY": "guarded"}, "other": 1},
         "archive": {"nous_service_source": "archive", "nous_service_archive": str(release), "nous_vm_archive_url": "https://files.example.org/a.tar.gz"},
         "left-out": {"nous_service_secrets": {"NOUS_DB_URL": "sqlite:////very-secret"}, "nous_vm_leave_out": ["nous_service_secrets"]},
-        "git": {"nous_vm_collection": f"git+https://github.com/rmednitzer/nous.vm,{COMMIT}", "nous_vm_collection_sha256": ""},
+        "git": {"nous_vm_collection": f"git+https://git.example.org/nous.vm,{COMMIT}", "nous_vm_collection_sha256": ""},
         "galaxy": {"nous_vm_collection": "nous.vm:==1.0.0", "nous_vm_collection_sha256": ""},
     }
     printed = play("cloud_init", {name: inventory | variables for name, variables in hosts.items()}, tmp_path)
@@ -66,7 +66,7 @@ def test_what_is_rendered(inventory: dict[str, Any], tmp_path: Path) -> None:
     assert sh("sha256sum", release).split()[0] in rendered(tmp_path, "archive")
     assert str(tmp_path) not in rendered(tmp_path, "archive")
     assert "very-secret" not in rendered(tmp_path, "left-out")
-    assert f'"git+https://github.com/rmednitzer/nous.vm,{COMMIT}"' in rendered(tmp_path, "git")
+    assert f'"git+https://git.example.org/nous.vm,{COMMIT}"' in rendered(tmp_path, "git")
     assert '"nous.vm:==1.0.0"' in rendered(tmp_path, "galaxy")
 
 

@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from clone import clone as made
+from clone import run
 
 REPOSITORY = Path(__file__).parents[2]
 COLLECTION = REPOSITORY / "collections/ansible_collections/nous/vm"
 ROLES = {"audit_logrotate", "caddy_gateway", "nous_service", "oauth_key", "python_runtime"}
 
 
-def run(*argv: str | Path, cwd: Path, **environment: str) -> str:
-    done = subprocess.run(argv, cwd=cwd, env=os.environ | environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A commit of what git would take from this checkout, so that the test speaks of the tree as it is."""
-    target = tmp_path_factory.mktemp("clone")
-    names = run("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", cwd=REPOSITORY)
-    for name in filter(None, names.split("\0")):
-        if os.path.lexists(REPOSITORY / name):
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / name, target / name, follow_symlinks=False)
-    run("git", "init", "--quiet", cwd=target)
-    run("git", "add", "--all", cwd=target)
-    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
-    run("git", *identity, "commit", "--quiet", "--message=tree", cwd=target)
-    return target
+    return made(tmp_path_factory.mktemp("clone"))
 
 
 @pytest.mark.parametrize("path", ["", "#/collections/ansible_collections/nous/vm/"], ids=["root", "nested"])
