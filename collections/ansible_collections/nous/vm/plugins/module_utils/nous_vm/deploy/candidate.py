@@ -29,6 +29,12 @@ from .migration import migrate
 from .server import INITIALIZE
 
 TOOL = "device_info"  # of nous: it changes nothing
+# Since 2026-07-28 MCP knows no session: server/discover takes the place of initialize, and every request says what that said once.
+SUCCESSOR = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": INITIALIZE["capabilities"],
+    "io.modelcontextprotocol/clientInfo": INITIALIZE["clientInfo"],
+}
 LINES = 3  # of what it printed last, to tell why it failed
 PRINTED = 4 << 20  # bytes that it may answer in all
 AUDIT = 1 << 20  # bytes of its audit log that are read
@@ -123,8 +129,7 @@ class Rehearsal:
 
     def calls(self, session: Session) -> str | None:
         """Have the candidate do what a client asks for; return what is missing. Raises Unwell, TimeoutError, ForeignError."""
-        session.ask("initialize", INITIALIZE)
-        session.tell("notifications/initialized")
+        session.begin()
         tools = session.ask("tools/list", {}).get("tools")
         if not isinstance(tools, list) or not tools:
             return "it has no tools"
@@ -150,11 +155,29 @@ class Unwell(Exception):
     """What a candidate did wrong, as a sentence without its subject's name."""
 
 
+class RejectedError(Unwell):
+    """It answered a request with an error."""
+
+
 class Session:
     """A session of MCP over a dialogue: JSON-RPC, a message a line."""
 
     def __init__(self, dialogue: Dialogue) -> None:
         self.dialogue, self.asked, self.number = dialogue, "", 0
+        self.common: dict[str, Any] = {}  # what is in every request
+
+    def begin(self) -> None:
+        """Introduce a client, in the way that the server knows. Raises Unwell, TimeoutError, ForeignError."""
+        try:
+            self.ask("initialize", INITIALIZE)
+        except RejectedError as error:
+            self.common = {"_meta": SUCCESSOR}
+            try:
+                self.ask("server/discover", {})
+            except RejectedError:
+                raise error from None  # it is none of either kind
+        else:
+            self.tell("notifications/initialized")
 
     def tell(self, method: str) -> None:
         """Send a notification, which has no answer."""
@@ -163,7 +186,7 @@ class Session:
     def ask(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """Send a request and return its result. Raises Unwell, TimeoutError, ForeignError."""
         self.asked, self.number = method, self.number + 1
-        self.dialogue.send(json.dumps({"jsonrpc": "2.0", "id": self.number, "method": method, "params": parameters}).encode())
+        self.dialogue.send(json.dumps({"jsonrpc": "2.0", "id": self.number, "method": method, "params": parameters | self.common}).encode())
         while (line := self.dialogue.line()) is not None:
             try:
                 message = parse_json(line, "its answer")
@@ -174,7 +197,7 @@ class Session:
             result = message.get("result")
             if isinstance(result, dict):
                 return result
-            raise Unwell(f"it answers {method} with {printable(json.dumps(message.get('error')))}")
+            raise RejectedError(f"it answers {method} with {printable(json.dumps(message.get('error')))}")
         raise Unwell(f"it ended before it answered {method}")
 
 

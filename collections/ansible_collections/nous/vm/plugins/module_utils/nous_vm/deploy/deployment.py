@@ -29,6 +29,7 @@ from . import checks, fitness, traffic
 from .deadline import Deadline, Ended
 from .generations import Generation
 from .migration import migrate
+from .parts import Parts
 from .preflight import lacks
 from .request import Request
 from .server import PATIENCE, POLL
@@ -49,7 +50,7 @@ class Deployment:
         self.service = service
         self.configuration, self.proxy, self.server = service.configuration, service.proxy, service.server
         self.releases, self.generations, self.backups = service.releases, service.generations, service.backups
-        self.journal = service.configuration.journal
+        self.journal, self.parts = service.configuration.journal, Parts()
         self.plan: dict[str, Any] = {}
 
     def note(self, **fields: Any) -> None:
@@ -62,9 +63,12 @@ class Deployment:
         release, previous = request.release, self.releases.current()
         data = request.backup and self.backups.has_database() and (release != previous or request.restore is not None)
         result: dict[str, Any] = {"changed": True, "release": release, "previous": previous, "actions": request.actions}
+        untouched = {**result, "changed": False, "rollback": UNTOUCHED, "journal": []}
         if reason := lacks(self.configuration, self.backups, data):
-            return {**result, "changed": False, "reason": reason, "rollback": UNTOUCHED, "journal": []}
+            return {**untouched, "reason": reason}
         candidate = (self.generations.of(release) if request.earlier else None) or self.generations.prepare(release)
+        if reason := self.generations.lacks(candidate):
+            return {**untouched, "reason": reason}
         leave = request.leave if previous not in (None, release) else ""
         self.plan = {"release": release, "previous": previous, "generation": candidate.number, "target": self._target(candidate), "leave": leave}
         self.plan |= {"restore": request.restore, "unsaved": not request.backup and self.backups.has_database()}
@@ -79,7 +83,7 @@ class Deployment:
                 result["reason"] = f"{reason}; the rollback failed, and recover will try it again: {error}"
         if result["reason"] is None:
             result["warnings"] = checks.warnings(self.configuration, self.service.names, release)
-        return {**result, "seconds": round(time.monotonic() - began, 2)}
+        return {**result, "seconds": round(time.monotonic() - began, 2), "parts": self.parts.seconds}
 
     def _try(self, request: Request, data: bool, made: Generation, deadline: Deadline) -> str | None:
         """Come as far as to know whether the candidate answers; return why it does not. From then on the deadline is lifted."""
@@ -88,7 +92,8 @@ class Deployment:
             try:
                 self.note(step="pause")
                 checks.found(checks.REQUIRED)  # before anything is touched
-                unfit = fitness.rehearse(self.service, request, made)
+                with self.parts.part("rehearsal"):
+                    unfit = fitness.rehearse(self.service, request, made)
                 reason = unfit or self.candidate(request, data)
                 deadline.lift()
             except Ended as ended:
@@ -123,13 +128,16 @@ class Deployment:
         """Start the candidate while traffic is paused; return why it does not answer."""
         if is_active(self.service.names.proxy):
             traffic.hold(self.proxy, traffic.DEPLOYMENT, f"{request.release} is being deployed")
+        self.parts.pause()
         self.note(step="stop")
-        self.server.stop()
+        with self.parts.part("drain and stop"):
+            self.server.stop()
         backup = None
         if data:
             with contextlib.suppress(OSError):
                 self.proxy.cut()
-            backup = self.backups.create(self.releases.current(), f"before {request.release}")
+            with self.parts.part("copy"):
+                backup = self.backups.create(self.releases.current(), f"before {request.release}")
         self.note(step="candidate", backup=backup)
         # Whom the proxy lets in before it can be paused waits for the candidate. To end that would fail it for certain, and hardly any candidate fails.
         self.switch(self.plan["generation"])
@@ -137,10 +145,12 @@ class Deployment:
             self.backups.put_back(request.restore)
         binds, limit = [f"BindPaths={self.configuration.home}"], self.configuration.timeout
         moves = fitness.migration(self.configuration, request, self.plan["previous"])
-        if moves and (reason := migrate(self.configuration, self.service.names, request.release, moves, binds, limit)):
-            return reason
-        self.server.start()
-        return self.wait(self.configuration.timeout, candidate=True) or fitness.in_place(self.service, request)
+        with self.parts.part("migration"):
+            if moves and (reason := migrate(self.configuration, self.service.names, request.release, moves, binds, limit)):
+                return reason
+        with self.parts.part("start and checks"):
+            self.server.start()
+            return self.wait(self.configuration.timeout, candidate=True) or fitness.in_place(self.service, request)
 
     def wait(self, patience: float, candidate: bool = False) -> str | None:
         """Wait until the server answers; return why it does not. A candidate may not crash once, and traffic stays paused though the proxy crash."""
@@ -216,6 +226,7 @@ class Deployment:
         """Let traffic flow, as far as this deployment is concerned."""
         with contextlib.suppress(OSError):  # a proxy that is not there lets traffic flow when it comes
             traffic.release(self.proxy, traffic.DEPLOYMENT)
+        self.parts.resume()
 
     def roll_back(self, at_start: bool) -> str | None:
         """Put back data, release and settings, and start what was there before."""

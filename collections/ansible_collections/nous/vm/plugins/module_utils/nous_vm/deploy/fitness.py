@@ -20,7 +20,7 @@ def migration(configuration: Configuration, request: Request, previous: str | No
 
 def rehearse(service: Service, request: Request, made: Generation) -> str | None:
     """Try a generation that nobody has seen yet while the server goes on; return why it is not fit. What was good once is not asked again."""
-    if request.leave or made.accepted:
+    if request.leave or (made.accepted and not request.anew):
         return None
     unit, copy = service.generations.path(made) / service.names.server, service.backups.export if service.backups.has_database() else None
     moves = migration(service.configuration, request, service.releases.current())

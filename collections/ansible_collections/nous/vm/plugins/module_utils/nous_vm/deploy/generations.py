@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shlex
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -114,6 +116,14 @@ class Generations:
         folder.rename(self.folder / str(number))
         sync_directory(self.folder)
         return made
+
+    def lacks(self, made: Generation) -> str | None:
+        """Return what its server is started with and its release has not: a launcher that was asked for after the release was built."""
+        release = f"{self.configuration.root}/releases/{made.release}"
+        lines = read_file(self.path(made) / self.names.server).decode().splitlines()
+        words = [word for line in lines if line.startswith("ExecStart=") for word in shlex.split(line.partition("=")[2])]
+        lacking = [word.removeprefix(f"{release}/") for word in words if word.startswith(f"{release}/") and not os.path.lexists(word)]
+        return f"{made.release} has no {lacking[0]}, and is to be started with it (nous_service_launcher): its build did not bring it" if lacking else None
 
     def _content(self, name: str) -> bytes:
         path = self.files[name]

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..build.configuration import load as load_build
-from ..build.unit import build
-from ..errors import NousVmError, UsageError
+from ..errors import UsageError
 from ..systemd import is_active
 from .backups import REQUESTED
 from .deployment import UNTOUCHED, Deployment
+from .origin import make, why_not_anew
 from .request import Request
 from .server import PATIENCE
 from .service import Service
@@ -21,14 +20,14 @@ from .traffic import left_paused
 LOCK = "deployment"
 
 
-def actions(service: Service, release: str) -> list[str]:
+def actions(service: Service, release: str, anew: bool = False) -> list[str]:
     """Return what has to be done to have a release deployed: build, reload, enable, switch, proxy, start, resume, forgive; none if all is so already.
 
-    To switch is to make another generation the current one, of another release or with other files.
+    To switch is to make another generation the current one, of another release or with other files. anew: whether it is built though it is.
     """
     needed: list[str] = []
     current = service.generations.current()
-    if release not in service.releases.built():
+    if anew or release not in service.releases.built():
         needed.append("build")
     if current and service.units.stale():
         needed.append("reload")
@@ -51,18 +50,26 @@ def running(service: Service) -> bool:
     return is_active(service.names.server) and not service.running.server_is_outdated() and Deployment(service).wait(PATIENCE) is None
 
 
-def deploy(service: Service, release: str, again: bool, backup: bool = True) -> dict[str, Any]:
-    """Make a release the current one; roll back if it does not answer. Without a backup of the database, rolling back leaves the data as they are then."""
+def deploy(service: Service, release: str, again: bool, backup: bool = True, as_built: bool = False) -> dict[str, Any]:
+    """Make a release the current one; roll back if it does not answer. Without a backup of the database, rolling back leaves the data as they are then.
+
+    again: though it failed before, and built anew, unless it is to be taken AS_BUILT or what it is made of is not here.
+    """
     result: dict[str, Any] = {"changed": False, "release": release, "previous": service.releases.current(), "actions": []}
     if not again and (failure := _failure(service, release)):
         return {**result, "rollback": _leave(service, result["previous"]), **failure}
+    anew, warnings = _anew(service, release, again, as_built)
+    reason = make(service.releases, release, again=True) if anew else None
+    if reason:
+        return {**result, "reason": reason, "rollback": UNTOUCHED, "journal": []}
     if service.releases.unable(release):
-        reason = _build(release)
+        reason = make(service.releases, release)
         if unable := service.releases.unable(release):
             return {**result, "reason": unable if release in service.releases.built() else reason or unable, "rollback": UNTOUCHED, "journal": []}
-    needed = actions(service, release)
+    needed = actions(service, release, anew)
     if "start" in needed:
-        return Deployment(service).run(Request(release, needed, migrate=True, backup=backup))
+        done = Deployment(service).run(Request(release, needed, migrate=True, backup=backup, anew=anew))
+        return {**done, "warnings": warnings + done["warnings"]} if "warnings" in done else done
     if "reload" in needed:
         service.units.load()
     if "enable" in needed:
@@ -71,7 +78,15 @@ def deploy(service: Service, release: str, again: bool, backup: bool = True) -> 
         Deployment(service).resume()
     if "forgive" in needed:
         service.releases.forgive(release, service.generations.settings())
-    return {**result, "changed": bool(needed), "actions": needed}
+    return {**result, "changed": bool(needed), "actions": needed, "warnings": warnings}
+
+
+def _anew(service: Service, release: str, again: bool, as_built: bool) -> tuple[bool, list[str]]:
+    """Tell whether a release is to be built anew; one that is asked for and cannot be is a warning."""
+    if not again or as_built or release not in service.releases.built():
+        return False, []
+    why = why_not_anew(service.releases, release)
+    return why is None, [why] if why else []
 
 
 def _failure(service: Service, release: str) -> dict[str, Any]:
@@ -80,14 +95,6 @@ def _failure(service: Service, release: str) -> dict[str, Any]:
     if failure and release == service.releases.current() and "switch" not in actions(service, release) and running(service):
         return {}
     return failure
-
-
-def _build(release: str) -> str | None:
-    """Build a release; return why it could not be built."""
-    try:
-        return build(load_build(), release).get("reason")
-    except NousVmError as error:
-        return str(error)
 
 
 def _leave(service: Service, current: str | None) -> str:
@@ -99,13 +106,14 @@ def _leave(service: Service, current: str | None) -> str:
     return f"{current} is left as it is"
 
 
-def check(service: Service, release: str, again: bool) -> dict[str, Any]:
+def check(service: Service, release: str, again: bool, as_built: bool = False) -> dict[str, Any]:
     """Return what deploy would do."""
     result: dict[str, Any] = {"changed": False, "release": release, "previous": service.releases.current(), "actions": []}
     if not again and (failure := _failure(service, release)):
         return {**result, "rollback": f"{result['previous']} is left as it is", **failure}
-    needed = actions(service, release)
-    return {**result, "changed": bool(needed), "actions": needed}
+    anew, warnings = _anew(service, release, again, as_built)
+    needed = actions(service, release, anew)
+    return {**result, "changed": bool(needed), "actions": needed, "warnings": warnings}
 
 
 def roll_back(service: Service, release: str | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ class Request(NamedTuple):
 
     actions: what will be done, for the report. leave: why the release that it replaces is not to come back by itself. restore: the backup to put back.
     migrate: whether a new release moves the data. backup: whether the database is copied before. earlier: as it was deployed before, with the files of then.
+    anew: whether it was built a moment ago, though it had answered before.
     """
 
     release: str
@@ -22,3 +23,4 @@ class Request(NamedTuple):
     migrate: bool = False
     backup: bool = True
     earlier: bool = False
+    anew: bool = False

@@ -6,8 +6,9 @@
 RELEASE is the name of a folder among the releases, or "current". --newest deploys the newest commit of the branch that the host follows; its exit codes are
 0 it is deployed, 1 it is not and the line says why, 2 nobody can tell which it is, 4 locked.
 --without-backup is for a database that cannot be copied: hostile, damaged, or locked. What the candidate writes stays then, also if it is rolled back.
---json prints {"changed", "release", "previous", "actions"}, {"warnings"}: which of the operator's wanted checks fail, and why; and {"reason", "rollback",
-"journal", "message"} if it failed: why, what became of the rollback, the server's last lines, all of it in one sentence.
+--json prints {"changed", "release", "previous", "actions"}, {"warnings"}: which of the operator's wanted checks fail, and why; {"seconds", "parts"}:
+how long it took, each part and the pause of traffic; and {"reason", "rollback", "journal", "message"} if it failed: why, what became of the rollback, the
+server's last lines, all of it in one sentence.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("release", nargs="?", help="a release, or current")
     parser.add_argument("--newest", action="store_true", help="the newest commit of the branch that is followed")
     parser.add_argument("--check", action="store_true", help="only print what would be done")
-    parser.add_argument("--again", action="store_true", help="deploy it though it failed before")
+    parser.add_argument("--again", action="store_true", help="build it anew, and deploy it though it failed before")
+    parser.add_argument("--as-built", action="store_true", help="with --again: do not build it anew")
     parser.add_argument("--without-backup", action="store_true", help="make no copy of the database; data cannot be rolled back then")
     parser.add_argument("--here", action="store_true", help="in this process, which is a unit of its own already")
 
@@ -43,6 +45,8 @@ def run(arguments: argparse.Namespace) -> Result:
         raise UsageError("either the name of a release or --newest is needed")
     if arguments.without_backup and (arguments.newest or arguments.check):
         raise UsageError("--without-backup goes with the name of a release, for example nous-vm deploy current --without-backup")
+    if arguments.as_built and not arguments.again:
+        raise UsageError("--as-built goes with --again, for example nous-vm deploy current --again --as-built")
     known = service()
     if arguments.newest:
         from ...build.configuration import load
@@ -50,11 +54,12 @@ def run(arguments: argparse.Namespace) -> Result:
 
         code, line, document = newest(known, load())
         return Result(document | ({"message": line} if code else {}), line, code)
-    words = ["deploy", arguments.release, *(["--again"] if arguments.again else []), *(["--without-backup"] if arguments.without_backup else [])]
+    options = {"--again": arguments.again, "--as-built": arguments.as_built, "--without-backup": arguments.without_backup}
+    words = ["deploy", arguments.release, *(option for option, given in options.items() if given)]
     if arguments.here:
-        backup = not arguments.without_backup
-        return result(here(known, words, lambda: deploy(known, known.releases.named(arguments.release), arguments.again, backup)), "")
-    if found := looked(known, arguments.release, arguments.check, arguments.again):
+        backup, release = not arguments.without_backup, known.releases.named(arguments.release)
+        return result(here(known, words, lambda: deploy(known, release, arguments.again, backup, arguments.as_built)), "")
+    if found := looked(known, arguments.release, arguments.check, arguments.again, arguments.as_built):
         return found
     if arguments.without_backup:
         complain(f"nous-vm deploy: no backup of {known.configuration.database} is made; a rollback leaves the data as they are then")
@@ -62,12 +67,12 @@ def run(arguments: argparse.Namespace) -> Result:
     return finished(in_unit(known, words), " WITHOUT a backup of the database" if arguments.without_backup else "")
 
 
-def looked(known: Service, name: str, only: bool, again: bool) -> Result | None:
+def looked(known: Service, name: str, only: bool, again: bool, as_built: bool) -> Result | None:
     """Return what would be done, if that is all that is asked for, or there is nothing to do; None otherwise."""
     if not only and (holder(LOCK) or known.configuration.journal.exists()):
         return None
     release = known.releases.named(name)
-    found = check(known, release, again)
+    found = check(known, release, again, as_built)
     if only:
         return result(found, f"would {', '.join(found['actions'])}" if found["actions"] else f"{release} is deployed")
     return None if found["actions"] or found.get("reason") else finished(found)

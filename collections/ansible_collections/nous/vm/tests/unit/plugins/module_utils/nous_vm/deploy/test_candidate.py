@@ -63,7 +63,11 @@ for line in sys.stdin:
     method, number = asked["method"], asked.get("id")
     if how == f"hangs at {method}":
         time.sleep(60)
-    if how == f"fails at {method}":
+    if how == "stateless" and ("_meta" not in asked["params"] or not asked["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"]):
+        answer(number, error={"code": -32601, "message": "Method not found"})
+    elif how == "stateless" and method == "server/discover":
+        answer(number, result={"resultType": "complete", "supportedVersions": ["2026-07-28"]})
+    elif how == f"fails at {method}" or method == "server/discover":
         answer(number, error={"code": -1, "message": "no way"})
     elif method == "initialize":
         answer(7, result={})
@@ -152,6 +156,11 @@ def test_one_that_does_not_work_is_found_out(bare: Host, rehearse: Rehearse, how
     assert reason.startswith(f"over stdio, {why}")
     assert "\x1b" not in reason
     assert not (bare.root / "candidate").exists()
+
+
+def test_a_server_of_the_protocol_without_sessions_passes(rehearse: Rehearse) -> None:
+    """It knows no initialize, and answers only what says of itself which version of the protocol it is of."""
+    assert rehearse("stateless", timeout=20) is None
 
 
 @pytest.mark.parametrize("method", ["initialize", "tools/list", "tools/call"])

@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import cli, locks, pause
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.build.configuration import Configuration as BuildConfiguration
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy import commands as folder
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy import facts, newest, operations, traffic, transient
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy import facts, newest, origin, traffic, transient
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.commands import backup, drain, recover, releases, releases_show, restart, restore, rollback
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.commands import deploy as deploy_command
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.commands import pause as pause_command
@@ -100,20 +100,72 @@ def test_deploy_that_fails(shell: Shell, host: Host) -> None:
     assert host.events == [("deployed", "failed")]
     known = shell("deploy", "crash", "--check", "--json")
     assert (known.code, "it failed: with these settings" in known.document["message"]) == (1, True)
-    assert shell("deploy", "crash", "--again").code == 1
+    assert shell("deploy", "crash", "--again", "--as-built").code == 1
     assert shell("releases").out.splitlines()[:2] == ["crash  failed: nous.service crashes", "good  current, known good"]
 
 
-def test_deploy_builds_what_is_not_built(shell: Shell, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations, "load_build", lambda: None)
-    answers: list[dict[str, Any]] = [{"reason": "no such source"}, {"reason": None}]
-    monkeypatch.setattr(operations, "build", lambda _configuration, name: [answers.pop(0), len(answers) or host.build(name)][0])
-    failed = shell("deploy", "other", "--json")
-    assert failed.document["message"].startswith("other is not deployed: no such source; the server that runs was not touched")
-    assert shell("deploy", "other").code == 0
-    monkeypatch.setattr(operations, "build", lambda _configuration, _name: {})
+class Builds:
+    """What was asked of the build, in the place of one."""
+
+    def __init__(self, host: Host) -> None:
+        self.host, self.asked = host, list[tuple[str, str, bool]]()
+        self.answer: dict[str, Any] = {"reason": None}
+        source = {"kind": "git", "url": "https://x", "ref": "main", "description": "the source of git-1-py3.13"}
+        self.configuration = BuildConfiguration("git-1-py3.13", host.root, "python3", "uv", {}, "", 64, "warn", source)
+
+    def __call__(self, configuration: BuildConfiguration, name: str, again: bool = False) -> dict[str, Any]:
+        self.asked.append((name, str(configuration.source.get("ref")), again))
+        if not self.answer["reason"] and not (self.host.root / "releases" / name).exists():
+            self.host.build(name)
+        return self.answer
+
+
+@pytest.fixture
+def builds(host: Host, monkeypatch: pytest.MonkeyPatch) -> Builds:
+    made = Builds(host)
+    monkeypatch.setattr(origin, "load", lambda: made.configuration)
+    monkeypatch.setattr(origin, "build", made)
+    return made
+
+
+def test_deploy_builds_what_is_not_built(shell: Shell, host: Host, builds: Builds) -> None:
+    builds.answer = {"reason": "no such source"}
+    failed = shell("deploy", "git-1-py3.13", "--json")
+    assert failed.document["message"].startswith("git-1-py3.13 is not deployed: no such source; the server that runs was not touched")
+    builds.answer = {"reason": None}
+    assert shell("deploy", "git-1-py3.13").code == 0
+    assert builds.asked == [("git-1-py3.13", "main", False)] * 2
     (host.root / "releases/good/venv/bin/python").unlink()
     assert "good cannot run" in shell("deploy", "good", "--json").document["message"]
+
+
+def test_again_builds_again(shell: Shell, host: Host, builds: Builds) -> None:
+    """What runs too, which is then tried as if it had never answered; another commit of the same source by its record."""
+    name = host.build("git-1-py3.13")
+    assert shell("deploy", name).code == 0
+    host.rehearsed.clear()
+    assert shell("deploy", name, "--again", "--check").out == "would build, start\n"
+    assert (shell("deploy", "current", "--again", "--json").document["actions"], host.rehearsed) == (["build", "start"], [name])
+    record = host.root / "releases" / host.build("git-2-py3.13") / "release.json"
+    record.write_text(record.read_text().replace("the source of git-2", "the source of git-1"))
+    assert shell("deploy", "git-2-py3.13", "--again").code == 0
+    assert builds.asked == [(name, "main", True), ("git-2-py3.13", "git-2-py3.13", True)]
+    builds.answer = {"reason": "nobody answers"}
+    assert "is not deployed: nobody answers; the server that runs was not touched" in shell("deploy", name, "--again").out
+    assert shell("deploy", name, "--again", "--as-built").code == 0
+    assert shell("deploy", name, "--as-built").code == 2
+
+
+def test_again_says_what_cannot_be_built_again(shell: Shell, host: Host, builds: Builds) -> None:
+    """Its source is another, or gone: it is deployed as it was built, and that is printed."""
+    host.build("other")
+    why = "other is not built anew: /etc/nous-vm/build.json is for git-1-py3.13, not for other"
+    assert shell("deploy", "other", "--again").out == f"other is deployed\n{why}\n"
+    assert shell("deploy", "other", "--again", "--json").document["warnings"] == [why]
+    archive = {"kind": "archive", "archive": str(host.folder / "gone.tar.gz"), "description": "x"}
+    builds.configuration = builds.configuration._replace(release="other", source=archive)
+    assert "the archive that other is made of is not on this host" in shell("deploy", "other", "--again").out
+    assert builds.asked == []
 
 
 def test_deploy_mends_what_is_little(shell: Shell, host: Host) -> None:

@@ -343,6 +343,33 @@ def test_rollback(host: Host) -> None:
     assert "other" not in host.service().releases.failed()
 
 
+def test_a_release_without_its_launcher(host: Host) -> None:
+    """Rolled back to, it has the command of then; one that never had one is not begun with, and nobody waits."""
+    plain = host.files[0].read_text(encoding="utf-8")
+    host.build("new", programs=["venv/bin/launch"])
+    host.files[0].write_text(f"{plain}ExecStart={host.root}/current/venv/bin/launch -m nous\n", encoding="utf-8")
+    assert deploy(host.service(), "new", again=False)["reason"] is None
+    host.build("old")
+    host.proxy.log.clear()
+    done = roll_back(host.service(), "old")
+    assert done["reason"] == "old has no venv/bin/launch, and is to be started with it (nous_service_launcher): its build did not bring it"
+    assert (done["changed"], host.current(), "disable frontend nous" in host.proxy.log) == (False, "new", False)
+    assert host.service().releases.failed() == {}
+    assert roll_back(host.service(), None)["reason"] is None
+    assert "launch" not in (host.folder / "current/nous.service").read_text(encoding="utf-8")
+    assert_sound(host, "good")
+
+
+def test_the_parts_of_a_deployment_are_measured(host: Host) -> None:
+    """And nothing happens while traffic is paused but drain, copy and start."""
+    done = deploy(host.service(), host.build("other"), again=False)
+    paused = done["parts"].pop("paused")
+    assert done["parts"].keys() == {"rehearsal", "drain and stop", "copy", "migration", "start and checks"}
+    within = sum(seconds for part, seconds in done["parts"].items() if part != "rehearsal")
+    assert 0 <= paused - within < 1
+    assert "rehearsal" in roll_back(host.service(), None)["parts"]
+
+
 def test_rollback_to_what_cannot_run(host: Host) -> None:
     host.build("old", "3.12.1")
     with pytest.raises(UsageError, match=r"old cannot run: it was built for Python 3\.12\.1, and its interpreter is Python 3\.13 now; releases .*: none"):
