@@ -1,4 +1,4 @@
-"""A host with the whole site, and what came of a load on it."""
+"""A host with the whole site."""
 
 from __future__ import annotations
 
@@ -7,16 +7,12 @@ import contextlib
 import functools
 import hashlib
 import json
-import os
 import secrets
 import subprocess
-import sys
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import container
@@ -24,14 +20,13 @@ import pytest
 from container import CACHES, FLAGS, MIGRATE
 from controller import REPOSITORY, wait
 from forms import Form
+from loads import FULL, Load
 from wire import HOST, OPERATOR, STRANGER, VENDOR, Backend, Client, Network
 
-HERE = Path(__file__).parent
-FULL = os.environ.get("NOUS_VM_SERVICE") == "full"
 FORM = Form(FULL, "make service-full")
 only_full, only_on = FORM.only_full, FORM.only_on
-# Requests a second. The short form shows what is lost and what is done twice; how much the proxy carries needs a machine that does nothing else.
-RATE = float(os.environ.get("NOUS_VM_SERVICE_RATE", "200" if FULL else "50"))
+
+
 DRAIN = 30 if FULL else 5
 SITE = {
     "nous_vm_hosts": "all",
@@ -51,126 +46,14 @@ SITE = {
     # One is signed in with, once; the full form takes longer than the hour that it would be good for.
     "nous_service_settings": {"NOUS_OAUTH_ACCESS_TTL": 86400},
 }
+
+
 UNIT, PROXY = "nous.service", "nous-proxy.service"
 
 
 def rest(*cases: tuple[Any, ...] | str | bytes) -> list[Any]:
     """Return the cases of a test that the short form leaves out, because others stand for them."""
     return [pytest.param(*(each if isinstance(each, tuple) else (each,)), marks=only_full("others stand for it")) for each in cases]
-
-
-class Request(NamedTuple):
-    """A request that load.py sent, and what came of it."""
-
-    number: int
-    method: str
-    kept: bool
-    begun: float
-    ended: float
-    outcome: str
-    detail: str
-
-    @property
-    def took(self) -> float:
-        return self.ended - self.begun
-
-
-class Stream(NamedTuple):
-    """An event stream of a client: when it was asked for, when it began (0: never), when it ended, and how."""
-
-    client: int
-    asked: float
-    began: float
-    ended: float
-    how: str
-
-
-class Load:
-    """A load under way; once ended, what came of it beside what the server's record has."""
-
-    def __init__(self, host: Host) -> None:
-        self.host, self.run = host, f"run{time.monotonic_ns()}"
-        self.now: dict[str, int] = {"answered": 0, "waiting": 0}
-        self.requests: list[Request] = []
-        self.streams: list[Stream] = []
-        self.executed: Counter[int] = Counter()
-        self.rate = 0.0
-
-    def start(self) -> None:
-        command = [sys.executable, str(HERE / "load.py"), VENDOR, self.run, f"--rate={RATE}"]
-        environment = os.environ | {"NOUS_VM_TOKEN": self.host.token, "PYTHONPATH": str(REPOSITORY / "tests/gate"), "PYTHONDONTWRITEBYTECODE": "1"}
-        with self.host.network.entered():
-            self.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.reader = threading.Thread(target=self.read, daemon=True)
-        self.reader.start()
-
-    def read(self) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:
-            report = json.loads(line)
-            if "requests" in report:
-                self.rate = report["rate"]
-                self.requests = [Request(*each) for each in report["requests"]]
-                self.streams = [Stream(*each) for each in report["streams"]]
-            else:
-                self.now = report
-
-    def settle(self) -> None:
-        """Wait until the answers of another second came and hardly any request waits."""
-        start = self.now["answered"]
-
-        def settled() -> bool:
-            assert self.process.poll() is None, "this machine cannot carry the load"
-            return self.now["answered"] >= start + RATE and self.now["waiting"] < RATE / 10
-
-        wait(settled, "the load to settle")
-
-    def end(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.reader.join()
-        self.process.wait()
-        calls = self.host.query(f"SELECT call_id FROM executed WHERE call_id LIKE '{self.run}-%'")
-        self.executed = Counter(int(call_id.rpartition("-")[2]) for (call_id,) in calls)
-
-    @property
-    def failed(self) -> list[Request]:
-        return [each for each in self.requests if each.outcome != "answered"]
-
-    @property
-    def twice(self) -> list[int]:
-        return [number for number, times in self.executed.items() if times > 1]
-
-    @property
-    def lost(self) -> list[int]:
-        """Calls that were acknowledged and that the server's record lacks."""
-        return [each.number for each in self.requests if each.method == "POST" and each.outcome == "answered" and not self.executed[each.number]]
-
-    def first_answer(self, after: float) -> float:
-        """Return when the first request that was sent after a time was answered."""
-        return min(each.ended for each in self.requests if each.begun > after and each.outcome == "answered")
-
-    def __str__(self) -> str:
-        took = sorted(each.took for each in self.requests)
-        counted = Counter((each.method, each.outcome) for each in self.requests)
-        unanswered = sum(bool(self.executed[each.number]) for each in self.failed if each.method == "POST")
-        lines = [f"{len(self.requests)} requests at {self.rate:.0f}/s: " + ", ".join(f"{count} {' '.join(key)}" for key, count in sorted(counted.items()))]
-        lines += [f"p50 {took[len(took) // 2] * 1000:.0f} ms, p99 {took[len(took) * 99 // 100] * 1000:.0f} ms, longest {took[-1]:.2f} s" if took else ""]
-        lines += [f"executed {len(self.executed)}, twice {len(self.twice)}, though not answered {unanswered}, acknowledged and lost {len(self.lost)}"]
-        lines += [f"event streams: {dict(Counter(each.how for each in self.streams))}"]
-        lines += [f"failed: {each}" for each in self.failed[:10]]
-        return "\n".join(lines)
-
-    def assert_nothing_failed(self) -> None:
-        print(self)
-        assert self.rate > 0.9 * RATE, "this machine did not send as fast as was asked: nothing is shown"
-        assert self.failed == [], self
-        self.assert_record()
-
-    def assert_record(self) -> None:
-        """Nothing was executed twice, and what was acknowledged was executed."""
-        assert len(self.executed) > 0
-        assert (self.twice, self.lost) == ([], []), self
 
 
 class Host:
@@ -285,6 +168,15 @@ class Host:
     def package(self, program: str, check: bool = True) -> str:
         """Run a program with the host's package."""
         return self.sh("python3 -I -", check, stdin=f"import sys; sys.path.insert(0, '/usr/local/lib/nous-vm'); {program}")
+
+    def through_the_proxy(self) -> str:
+        """Return all that comes on a connection of one request, until the proxy closes it."""
+        script = (
+            "import socket; s = socket.socket(socket.AF_UNIX); s.settimeout(9); s.connect('/run/nous-proxy/mcp.sock');"
+            f"s.sendall(b'GET /.well-known/oauth-protected-resource HTTP/1.1\\r\\nHost: {HOST}\\r\\n\\r\\n');"
+            "print(b''.join(iter(lambda: s.recv(65536), b'')).decode())"
+        )
+        return self.sh("python3 -", stdin=script)
 
     def answers(self) -> bool:
         return '"unhealthy": null' in self.sh("/usr/local/sbin/nous-vm releases --json", check=False)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import attempts
 import pytest
+import ways
 from controller import REPOSITORY
 from host import PROXY, UNIT, Host
 
@@ -73,9 +75,15 @@ def clone(unit: str, python: str, where: dict[str, Any]) -> str:
     return "\n".join(kept) + f"\n{run}Environment=NOUS_VM_ATTEMPTS={encoded(where)}\n"
 
 
+def program() -> str:
+    """Return the program as one file, which a unit reads from its standard input."""
+    parts = (Path(str(each.__file__)).read_text(encoding="utf-8") for each in (ways, attempts))
+    return "".join(re.sub(r"^from ways import [(].*?^[)]$", "", part, flags=re.MULTILINE | re.DOTALL) for part in parts)
+
+
 def tried(host: Host, unit: str, python: str, where: dict[str, Any]) -> dict[str, str]:
     """Try everything in a clone of a unit."""
-    host.put(TOOL, Path(attempts.__file__).read_text(encoding="utf-8"))
+    host.put(TOOL, program())
     let_in = ""
     if not python:
         python = host.sh("readlink -f /usr/bin/python3")
@@ -128,7 +136,7 @@ def test_the_other_units_are_as_closed(host: Host, name: str) -> None:
     seen = tried(host, other.unit, other.python, place(host) | other.where)
     wrong = {}
     for attempt in attempts.ATTEMPTS:
-        wanted = attempts.SUCCEEDED if attempt.what in other.may else f"{attempt.denied} {other.also}"
+        wanted = ways.SUCCEEDED if attempt.what in other.may else f"{attempt.denied} {other.also}"
         if attempt.who == "server" and seen[f"server: {attempt.what}"] not in wanted.split():
             wrong[attempt.what] = f"{seen[f'server: {attempt.what}']}, not {wanted}"
     assert wrong == {}
@@ -136,7 +144,7 @@ def test_the_other_units_are_as_closed(host: Host, name: str) -> None:
 
 def test_every_attempt_can_succeed(found: dict[str, dict[str, str]]) -> None:
     """A denial means nothing of what fails everywhere."""
-    wanted = {f"{each.who}: {each.what}": each.control for each in attempts.ATTEMPTS if each.control != attempts.NONE}
+    wanted = {f"{each.who}: {each.what}": each.control for each in attempts.ATTEMPTS if each.control != ways.NONE}
     assert {name: seen for name, seen in found["control"].items() if seen != wanted[name]} == {}
 
 

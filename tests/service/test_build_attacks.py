@@ -10,8 +10,8 @@ from typing import Any
 
 import hostile
 import pytest
+from builds import PROJECT, RELEASE, ROOT, SENT, SOURCE, Builder, config, pack
 from host import Host
-from test_build import PROJECT, RELEASE, ROOT, SENT, SOURCE, Builder, config, pack
 
 SPACE = 64  # MiB, of config()
 OWN = re.sub("requires = .*\n.*", 'requires = []\nbuild-backend = "hostile"\nbackend-path = ["."]', PROJECT.replace('dependencies = ["dep"]\n', ""))

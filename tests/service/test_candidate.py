@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 from host import Host
-from test_deploy import ROOT, Releases, releases
+from releases import ROOT, Releases
 
-__all__ = ["releases"]
 AUDIT = "/var/log/nous/audit.jsonl"
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from controller import wait
-from host import FULL, PROXY, UNIT, Host
+from host import PROXY, UNIT, Host
+from loads import FULL
 
 FLUSH = "nous-state-flush.service"
 LIMITS = ("MemoryMax", "TasksMax", "LimitNOFILE", "LimitCORE")

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from controller import PATIENCE, wait
-from host import DRAIN, FULL, PROXY, UNIT, Host, Load, only_on, rest
+from host import DRAIN, PROXY, UNIT, Host, only_on, rest
 from load import call
+from loads import FULL, Load
 from test_state import rows
 from wire import HOST, VENDOR
 
@@ -247,7 +248,7 @@ LONG, CALLS = (20, 20) if FULL else (3, 5)  # seconds, and how many
 
 def test_a_restart_cuts_no_call(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls that take long end, of the server's restart and of the proxy's; who comes meanwhile waits."""
-    monkeypatch.setattr("host.RATE", 30.0)
+    monkeypatch.setattr("loads.RATE", 30.0)
     for unit in (UNIT, PROXY):
         with contextlib.ExitStack() as calls, host.load() as load:
             numbers = [f"long{time.monotonic_ns()}-{each}" for each in range(CALLS)]

@@ -15,7 +15,6 @@ from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.deploy.
 from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.deploy.fakes import fake_host
 from controller import wait
 from host import PROXY, UNIT, Host
-from test_deploy import through_the_proxy
 
 ADMIN = "/run/nous-proxy-admin/haproxy.sock"
 
@@ -63,13 +62,13 @@ def test_who_pauses_is_named(paused: Host) -> None:
 
 def test_a_rejection_says_when_to_come_back(paused: Host) -> None:
     nous_vm(paused, "pause", "'a test'", "--reject", "--for", "90s")
-    answer = through_the_proxy(paused).lower()
+    answer = paused.through_the_proxy().lower()
     assert answer.startswith("http/1.1 503")
     assert 60 <= int(re.findall(r"retry-after: (\d+)", answer)[0]) <= 90
     paused.sh(f"systemctl restart {PROXY}")
-    assert through_the_proxy(paused).startswith("HTTP/1.1 503"), "it outlives a restart of the proxy"
+    assert paused.through_the_proxy().startswith("HTTP/1.1 503"), "it outlives a restart of the proxy"
     nous_vm(paused, "resume")
-    assert through_the_proxy(paused).startswith("HTTP/1.1 200")
+    assert paused.through_the_proxy().startswith("HTTP/1.1 200")
 
 
 def test_a_pause_ends_by_itself(paused: Host) -> None:
@@ -174,7 +173,7 @@ def test_a_client_that_waits_is_answered(paused: Host) -> None:
     """Held in the socket, which is systemd's, it is accepted when the pause ends."""
     nous_vm(paused, "pause", "'a test'")
     answers: list[str] = []
-    client = threading.Thread(target=lambda: answers.append(through_the_proxy(paused)))
+    client = threading.Thread(target=lambda: answers.append(paused.through_the_proxy()))
     client.start()
     client.join(1)
     assert client.is_alive(), "it did not wait"

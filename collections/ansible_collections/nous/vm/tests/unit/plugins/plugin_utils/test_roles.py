@@ -14,8 +14,8 @@ import pytest
 import yaml
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.migration import DEFAULT
 from ansible_collections.nous.vm.plugins.plugin_utils import validation
+from ansible_collections.nous.vm.plugins.plugin_utils.nous_options import MIGRATION
 from ansible_collections.nous.vm.plugins.plugin_utils.role import ROLES, Role, Values, load, merged, platform_fault
-from ansible_collections.nous.vm.plugins.plugin_utils.roles.nous_service import MIGRATION
 from ansible_collections.nous.vm.plugins.plugin_utils.rules import Dict, Fault, List, Rule, Text
 
 COLLECTION = Path(__file__).parents[4]
