@@ -110,8 +110,8 @@ class Builder:
         command = ["docker", "exec", "--interactive", self.container, "bash", "-c", f"{before} /usr/local/sbin/nous-vm build {release} --config - --json {how}"]
         return subprocess.run(command, input=json.dumps(config).encode(), capture_output=True, check=False)
 
-    def build(self, extra: str = "", **source: Any) -> dict[str, Any]:
-        done = self.call(config(**source) | {"extra_requirements": extra})
+    def build(self, extra: str = "", lock: str = "warn", **source: Any) -> dict[str, Any]:
+        done = self.call(config(**source) | {"extra_requirements": extra, "lock": lock})
         assert done.returncode in (0, 1), done
         document: dict[str, Any] = json.loads(done.stdout)
         assert (done.returncode == 1) == bool(document["reason"]), document

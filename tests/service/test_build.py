@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from builds import FOLDER, RELEASE, ROOT, SENT, SOURCE, WHEELS, Builder, config, pack, rejected
+from builds import FOLDER, PROJECT, RELEASE, ROOT, SENT, SOURCE, WHEELS, Builder, config, pack, rejected
 from host import only_full, rest
 from loads import FULL
 
@@ -23,10 +23,19 @@ def test_a_lock_is_honoured(builder: Builder, locked: dict[str, bytes]) -> None:
     assert builder.seen("dep.VERSION") == "1.0"
     builder.assert_sound()
     about = builder.about()
-    assert (about["release"], about["locked"], about["source"], about["commit"]) == (RELEASE, True, "the source", None)
+    assert (about["release"], about["locked"], about["lock"], about["source"], about["commit"]) == (RELEASE, True, "fits", "the source", None)
     assert about["python"] == builder.sh("python3 -c 'import platform; print(platform.python_version())'")
     assert builder.sh(f"ls -A {Path(SENT).parent}") == ""
     assert not builder.build(kind="archive", archive=SENT)["changed"], "what is built is not built again"
+
+
+def test_a_lock_that_does_not_fit_its_source(builder: Builder, locked: dict[str, bytes]) -> None:
+    """uv would install from it. It is a warning, or the end."""
+    stale = pack(locked | {"pyproject.toml": PROJECT.replace('"dep"', '"dep", "more"').encode()})
+    words = "uv.lock does not fit pyproject.toml"
+    rejected(builder, "Compare the lock with the source", words, **builder.send(stale), lock="fail")
+    document = builder.build(**builder.send(stale))
+    assert (words in document["warning"], builder.about()["lock"]) == (True, "stale")
 
 
 def test_another_hash_than_the_lock_has_is_rejected(builder: Builder, locked: dict[str, bytes]) -> None:

@@ -2,11 +2,13 @@
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 unit, what = sys.argv[1:]
-group = Path("/sys/fs/cgroup/system.slice", unit)
+shown = subprocess.run(["systemctl", "show", "--value", "--property=ControlGroup", unit], check=True, capture_output=True, text=True).stdout.strip()
+group = Path(f"/sys/fs/cgroup{shown}")
 limit = int((group / {"memory": "memory.max", "tasks": "pids.max"}[what]).read_text())
 child = os.fork()
 if child == 0:

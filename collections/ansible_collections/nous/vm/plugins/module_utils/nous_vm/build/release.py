@@ -89,7 +89,7 @@ def failure(folder: Path) -> str | None:
         known = read_json(folder / FAILED)
     except (OSError, ForeignError):
         return None
-    if known.get("settings") is not None:
+    if not known or known.get("settings") is not None:
         return None
     since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(float(known.get("at") or 0)))
     return f"on {since} it failed: {printable(str(known.get('reason')))}; it is not built again until that is asked for (--again)"

@@ -14,7 +14,8 @@ from ..foreign import printable
 from ..programs import Completed, run
 
 LONGEST = 3600.0  # seconds that one program may take; its unit ends earlier
-CAUSE = re.compile(r"(error|cause|fatal): ")
+# How uv and git tell why, and ssh, after which git knows no more than that it cannot read.
+CAUSE = re.compile(r"(error|cause|fatal): |Host key verification|ssh: |\S+: Permission denied ")
 LINES = 12  # of what a program prints, that are told at most
 
 

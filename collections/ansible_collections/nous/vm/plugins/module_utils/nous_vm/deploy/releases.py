@@ -60,8 +60,8 @@ class Releases:
         return f"{release} cannot run: it was built for Python {wanted}, and its interpreter {now}"
 
     def failed(self) -> dict[str, dict[str, Any]]:
-        """Return the releases that were deployed and did not answer, with what is known of that."""
-        return {path.parent.name: about(path) for path in sorted(self.folder.glob(f"*/{FAILED}"))}
+        """Return the releases that were deployed and did not answer, with what is known of that. What is no note of root's counts for nothing."""
+        return {path.parent.name: known for path in sorted(self.folder.glob(f"*/{FAILED}")) if (known := about(path))}
 
     def failure(self, release: str, settings: str) -> dict[str, Any]:
         """Return why a release is not deployed unasked: it failed with these settings, or with any. Nothing if it may be."""

@@ -179,8 +179,8 @@ def test_what_a_build_planted_hangs_and_breaks_nothing(checked: Checked) -> None
     (checked.host.root / "releases/empty/failed.json").write_text("{}")
     (checked.host.root / "releases/list/failed.json").write_text("[]")
     (checked.host.root / "releases/odd/failed.json").write_text(json.dumps({"reason": "\x1b[2J", "settings": None, "journal": ["\x9b"]}))
-    assert releases.failed().keys() == {"fifo", "empty", "list", "odd"}
-    assert "nobody knows why" in releases.failure("fifo", "")["reason"]
+    assert releases.failed().keys() == {"odd"}
+    assert releases.failure("fifo", "") == {}
     found = releases.failure("odd", "")
     assert found["reason"].isprintable()
     assert found["journal"] == ["\\x9b"]
