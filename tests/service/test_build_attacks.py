@@ -113,5 +113,7 @@ def test_a_build_without_an_end_has_one(attacked: Builder) -> None:
     begun = time.monotonic()
     found = json.loads(attacked.sh("python3 -I /srv/short.py", stdin=json.dumps(given).encode()))
     assert "cannot be taken" in found["reason"], found
-    assert 3 < time.monotonic() - begun < 40
+    took = time.monotonic() - begun
+    print(f"ended after {took:.1f} s")
+    assert 3 < took < 30
     assert attacked.releases() == []

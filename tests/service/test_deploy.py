@@ -12,6 +12,7 @@ from loads import FULL
 from releases import CURRENT, DATABASE, ENVIRONMENT, ROOT, Releases
 
 
+@only_on("debian-13", "the program's own logic")
 @pytest.mark.parametrize(
     ("fault", "why"),
     [
@@ -98,6 +99,7 @@ def test_rollback(releases: Releases) -> None:
     assert list(releases.status()["failed"]) == sorted([releases.first, "second"])
 
 
+@only_on("debian-13", "the program's own logic")
 @pytest.mark.parametrize("break_it", ["sed -i '/python/s/: .*/: \"3.1.0\",/' release.json", "rm venv/bin/python"], ids=["another", "gone"])
 def test_release_of_another_python(releases: Releases, break_it: str) -> None:
     """It is rejected in one sentence before anything is touched."""
@@ -166,6 +168,7 @@ def test_migration(releases: Releases) -> None:
     assert ["extra"] not in host.query(columns)
 
 
+@only_on("debian-13", "the program's own logic")
 def test_backup_and_restore(releases: Releases) -> None:
     host = releases.host
     with host.load() as load:
@@ -213,6 +216,7 @@ def test_traffic_that_was_left_paused_is_resumed(releases: Releases) -> None:
     assert releases.host.check()["traffic"] == "ok"
 
 
+@only_on("debian-13", "the program's own logic")
 def test_stopped_server_stays_stopped(releases: Releases) -> None:
     host = releases.host
     host.sh(f"systemctl stop {UNIT}")

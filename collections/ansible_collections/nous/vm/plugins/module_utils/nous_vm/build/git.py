@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..foreign import printable
 from .tools import BuildError, Tools, causes
 
 # What git says where it cannot fetch one commit alone: it is abbreviated, or the server gives whole histories only.
@@ -51,9 +52,17 @@ def verify(tools: Tools, git: list[str], commit: str, tag: str, signers: list[st
             text = (done.stderr + done.stdout).decode("utf-8", "replace")
             if done.returncode == 0 and 'Good "git" signature for ' in text:
                 return text.partition('Good "git" signature for ')[2].partition(" with ")[0]
-            signed = "signature" in text and "no signature" not in text
-            why.append(f"the {kind} {name[:12]} has {'the signature of another' if signed else 'no signature'}")
+            why.append(f"the {kind} {name[:12]} {_unsigned(text)}")
     raise BuildError(f"error: none of nous_service_git_signers signed it: {' and '.join(why)}")
+
+
+def _unsigned(text: str) -> str:
+    """Return what is wrong with a signature by what git printed about it: nothing, if there is none."""
+    if "No principal matched" in text or "Could not verify signature" in text:
+        return "has the signature of another"
+    if not text.strip() or "no signature" in text:
+        return "has no signature"
+    return f"has a signature that cannot be verified ({printable(text)})"
 
 
 def newest_commit(tools: Tools, source: dict[str, Any]) -> str:

@@ -223,7 +223,7 @@ def fetch_properties(configuration: Configuration, work: Path, limit: int) -> It
     url = urlsplit(configuration.source.get("url", ""))
     reads = [f"-{work / 'archive'}:/archive", *NETWORK, *(f"-{value}" for value in configuration.environment.values() if value.startswith("/"))]
     reads += [f"-{url.path}"] if url.scheme == "file" else []
-    reads += [f"{accounts()}:/etc/passwd"] if is_ssh(configuration) else []
+    reads += [f"{accounts()}:/etc/passwd"] if is_ssh(configuration) or configuration.source.get("signers") else []
     yield from _both(configuration, FOLDER / "fetch-root", "/work", limit, changes, reads)
 
 
@@ -243,7 +243,7 @@ def lent(configuration: Configuration) -> Iterator[tuple[str, Path]]:
 
 
 def accounts() -> Path:
-    """Return a list of accounts with all that exist meanwhile: ssh ends if its own has no name, and who knows the names is asked over AF_UNIX."""
+    """Return a list of accounts with all that exist meanwhile: ssh and ssh-keygen end if their own has no name, and who knows it is asked over AF_UNIX."""
     path = file(LOCK).with_name("accounts")
     write(path, "".join(f"nous-fetch:x:{uid}:{uid}::/nowhere:/usr/sbin/nologin\n" for uid in DYNAMIC).encode(), 0o644)
     return path

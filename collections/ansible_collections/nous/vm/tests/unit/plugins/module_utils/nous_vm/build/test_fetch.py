@@ -138,6 +138,7 @@ GOOD = b'Good "git" signature for dev@example.org with ED25519 key SHA256:x\n'
         (Completed(1, b"", b""), Completed(0, b"", GOOD), ""),
         (Completed(1, b"", b""), None, "the commit 0123456789ab has no signature"),
         (Completed(1, b"", b'Good "git" signature with ED25519 key SHA256:x\nNo principal matched.\n'), None, "has the signature of another"),
+        (Completed(128, b"", b"No user exists for uid 61190\n"), None, "a signature that cannot be verified [(]No user exists for uid 61190[)]"),
         (Completed(0, b"", b"who knows\n"), Completed(1, b"", b"error: no signature found\n"), "and the tag 0123456789ab has no signature"),
     ],
 )

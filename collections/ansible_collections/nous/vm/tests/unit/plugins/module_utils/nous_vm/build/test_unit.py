@@ -108,6 +108,7 @@ def test_the_build_unit(tmp_path: Path, systemd: Systemd) -> None:
         ("ssh://git@x/nous.git", ["id_ed25519", "known_hosts", "netrc"]),
         ("git@x:nous.git", ["id_ed25519", "known_hosts", "netrc"]),
         ("file:///srv/nous.git", ["git-credentials", "netrc"]),
+        ("https://signed/nous.git", ["git-credentials", "netrc"]),
     ],
 )
 def test_the_fetch_unit_gets_what_its_url_needs(tmp_path: Path, systemd: Systemd, monkeypatch: pytest.MonkeyPatch, url: str, lent: list[str]) -> None:
@@ -117,15 +118,17 @@ def test_the_fetch_unit_gets_what_its_url_needs(tmp_path: Path, systemd: Systemd
         (home / name).touch()
     monkeypatch.setattr(unit, "HOME", home)
     systemd.answer = answer({"commit": COMMIT})
-    found = Units(configured(tmp_path, url=url), tmp_path / "work").fetch({"do": "newest"}, tmp_path / "none")
+    signers = ["dev@example.org ssh-ed25519 AAAA"] if "signed" in url else []
+    found = Units(configured(tmp_path, url=url, signers=signers), tmp_path / "work").fetch({"do": "newest"}, tmp_path / "none")
     assert found.result["commit"] == COMMIT
     has = systemd.properties()
     assert sorted(each.split("=")[1].split(":")[0] for each in has if each.startswith("LoadCredential=")) == lent
     assert {"DynamicUser=yes", "PrivateNetwork=no", "RestrictAddressFamilies=AF_INET AF_INET6", "SocketBindDeny=any"} <= {*has}
     bound = [each.removeprefix("BindReadOnlyPaths=") for each in has if each.startswith("BindReadOnlyPaths=")]
     assert "-/etc/ca.pem" in bound and ("-/srv/nous.git" in bound) == url.startswith("file:")
-    assert any(each.endswith(":/etc/passwd") for each in bound) == ("git@" in url)
-    if "git@" in url:
+    named = "git@" in url or "signed" in url  # ssh and ssh-keygen look their own account up
+    assert any(each.endswith(":/etc/passwd") for each in bound) == named
+    if named:
         assert (tmp_path / "locks/accounts").read_text().startswith("nous-fetch:x:61184:61184:")
 
 
