@@ -121,7 +121,7 @@ class Rehearsal:
             except (Unwell, ForeignError) as error:
                 reason = str(error)
             except TimeoutError:
-                reason = f"it did not answer {session.asked} within {timeout:g} s"
+                reason = f"it did not answer {session.asked} within {timeout:.0f} s"
             printed = dialogue.complaint(LINES)
         if printed.startswith("Failed to "):
             raise NousVmError(f"{self.names.candidate} cannot be started: {printed}")
