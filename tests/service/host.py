@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import secrets
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,8 +19,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import container
 import pytest
 from container import CACHES, FLAGS, MIGRATE
-from controller import REPOSITORY, wait
+from controller import PATIENCE, REPOSITORY, wait
 from forms import Form
+from load import call
 from loads import FULL, Load
 from wire import HOST, OPERATOR, STRANGER, VENDOR, Backend, Client, Network
 
@@ -160,6 +162,14 @@ class Host:
             load.settle()
         finally:
             load.end()
+
+    @contextlib.contextmanager
+    def call_in_flight(self, tool: str, **arguments: object) -> Iterator[socket.socket]:
+        """Call a tool through the gate and do not wait for the answer."""
+        with self.client.secure(VENDOR) as connection:
+            connection.settimeout(PATIENCE)
+            connection.sendall(call(self.token, tool, arguments))
+            yield connection
 
     def in_flight(self) -> int:
         """Return how many requests the server is answering, as a stop of it queries the proxy."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 FULL = os.environ.get("NOUS_VM_SERVICE") == "full"
 # Requests a second. The short form shows what is lost and what is done twice; how much the proxy carries needs a machine that does nothing else.
-RATE = float(os.environ.get("NOUS_VM_SERVICE_RATE", "200" if FULL else "50"))
+REQUESTED = RATE = float(os.environ.get("NOUS_VM_SERVICE_RATE", "200" if FULL else "50"))
 
 
 class Request(NamedTuple):

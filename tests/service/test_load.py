@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import socket
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -144,7 +143,7 @@ def test_killed_it_is_back_within_its_own_start_time(host: Host, lag: Callable[[
 def test_killed_while_calls_are_being_executed(host: Host) -> None:
     """A call whose execution is seen in the server's record, and that the kill cut off, failed and was not executed again."""
     number = f"cut{time.monotonic_ns()}"
-    with call_in_flight(host, "slow", seconds=PATIENCE, call_id=number) as connection:
+    with host.call_in_flight("slow", seconds=PATIENCE, call_id=number) as connection:
         wait(lambda: host.query(f"SELECT count(*) FROM executed WHERE call_id = '{number}'") == [[1]], "the call to be begun")
         host.sh(f"systemctl kill --signal=KILL {UNIT}")
         wait(host.answers, "the server to answer again")
@@ -169,15 +168,6 @@ def test_killed_proxy(host: Host) -> None:
     assert [each for each in load.failed if not any(each.begun <= gone + 0.1 and each.ended >= since for since, gone in kills)] == []
     load.assert_record()
     assert pid(host) == server
-
-
-@contextlib.contextmanager
-def call_in_flight(host: Host, tool: str, **arguments: object) -> Iterator[socket.socket]:
-    """Call a tool through the gate and do not wait for the answer."""
-    with host.client.secure(VENDOR) as connection:
-        connection.settimeout(PATIENCE)
-        connection.sendall(call(host.token, tool, arguments))
-        yield connection
 
 
 POST = f"POST / HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer TOKEN\r\nContent-Type: application/json\r\n"
@@ -243,27 +233,6 @@ def test_stalled_clients_hold_no_stop(host: Host, where: str, what: str) -> None
     assert took <= 10 + (DRAIN if reach else 0)
 
 
-LONG, CALLS = (20, 20) if FULL else (3, 5)  # seconds, and how many
-
-
-def test_a_restart_cuts_no_call(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calls that take long end, of the server's restart and of the proxy's; who comes meanwhile waits."""
-    monkeypatch.setattr("loads.RATE", 30.0)
-    for unit in (UNIT, PROXY):
-        with contextlib.ExitStack() as calls, host.load() as load:
-            numbers = [f"long{time.monotonic_ns()}-{each}" for each in range(CALLS)]
-            under_way = [calls.enter_context(call_in_flight(host, "slow", seconds=LONG, call_id=number)) for number in numbers]
-            wait(lambda: host.in_flight() >= CALLS, "the calls to be begun")
-            begun = time.monotonic()
-            host.sh(f"systemctl restart {unit}")
-            took = time.monotonic() - begun
-            for number, connection in zip(numbers, under_way, strict=True):
-                received = connection.recv(65536)
-                assert received.startswith(b"HTTP/1.1 200") and number.encode() in received, received
-        print(f"a restart of {unit} beside {CALLS} calls of {LONG} s took {took:.2f} s")
-        load.assert_nothing_failed()
-
-
 CROWD = """
 import resource, socket, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
@@ -285,7 +254,7 @@ def test_more_than_can_wait_are_told_to_come_back(host: Host) -> None:
     host.sh("nous-vm pause 'a test'")
     try:
         with host.running("root", CROWD, socket_of(host)):
-            with call_in_flight(host, "note", text="x", call_id=number) as connection:
+            with host.call_in_flight("note", text="x", call_id=number) as connection:
                 answer = connection.recv(65536).lower()
             assert answer.startswith(b"http/1.1 503") and b"retry-after: 10" in answer, answer
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import threading
@@ -151,6 +152,7 @@ QUERIES = [
     "show --property=NeedDaemonReload --value nous-proxy.service nous-proxy.socket",
     "is-active nous-proxy.service",
     "is-active no-such.service",
+    "is-enabled nous-proxy.service nous-proxy.socket",
     "is-system-running",
     "reset-failed nous-proxy.service",
     "daemon-reload",
@@ -161,12 +163,31 @@ QUERIES = [
 def test_the_fake_systemd_answers_as_the_real_one(host: Host, fake: FakeHost, query: str) -> None:
     """In form: a word where it gives a word, and the same number of lines and of blocks."""
     real = host.sh(f"systemctl {query}", check=False)
+    fake.systemd.enabled |= {PROXY, "nous-proxy.socket"}
 
     def form(answer: str) -> str:
         plain = re.sub(r"\d+|degraded", lambda found: "running" if found[0] == "degraded" else "N", answer.strip())
         return "\n\n".join("\n".join(sorted(block.splitlines())) for block in plain.split("\n\n"))  # properties come in an order of systemd's own
 
     assert form(fake.systemd.systemctl(query.split())) == form(real)
+
+
+def answers(server: Any, pid: int) -> list[object]:
+    """Return what a deployment looks at of a server's answers; this runs on the host too."""
+    import json
+    import time
+
+    found: list[object] = []
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}}).encode()
+    for method, path, sent in (("POST", "/", body), ("GET", "/.well-known/oauth-protected-resource", None)):
+        answer = server._ask(pid, method, path, sent, time.monotonic() + 5)
+        found += [answer.status, answer.headers.get("www-authenticate", "")[:6], answer.status == 200 and "resource" in answer.json()]
+    return found
+
+
+def test_the_fake_server_answers_as_the_real_one(host: Host, fake: FakeHost) -> None:
+    program = f"from typing import Any\n{inspect.getsource(answers)}\nfrom nous_vm.deploy.service import service\nprint(answers(service().server, PID))"
+    assert host.package(program.replace("PID", host.show("MainPID"))) == repr(answers(fake.service().server, 1))
 
 
 def test_a_client_that_waits_is_answered(paused: Host) -> None:
