@@ -57,6 +57,11 @@ def test_copies_are_of_the_start(host: Host) -> None:
     assert host.sh("cat /run/nous-vm/nous-proxy.socket") == host.sh(f"cat {folder}/identity/socket")
 
 
+def test_the_server_runs_in_its_source(host: Host) -> None:
+    """Where nous names its scenarios from."""
+    assert host.sh(f"readlink /proc/{host.show('MainPID')}/cwd") == host.sh("readlink -f /opt/nous/current/source")
+
+
 def test_the_admin_socket_of_the_proxy(host: Host) -> None:
     """A pause twice is none too many; what waits, and what is rejected, is told apart."""
     program = """

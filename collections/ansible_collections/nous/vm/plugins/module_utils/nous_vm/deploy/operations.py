@@ -63,7 +63,7 @@ def deploy(service: Service, release: str, again: bool, backup: bool = True, as_
     if reason:
         return {**result, "reason": reason, "rollback": UNTOUCHED, "journal": []}
     if service.releases.unable(release):
-        reason = make(service.releases, release)
+        reason = make(service.releases, release, again)
         if unable := service.releases.unable(release):
             return {**result, "reason": unable if release in service.releases.built() else reason or unable, "rollback": UNTOUCHED, "journal": []}
     needed = actions(service, release, anew)

@@ -97,6 +97,11 @@ def test_again_builds_again(shell: Shell, host: Host, builds: Builds) -> None:
     assert shell("deploy", name, "--as-built").code == 2
 
 
+def test_again_builds_what_is_known_to_fail(shell: Shell, builds: Builds) -> None:
+    assert shell("deploy", "git-1-py3.13", "--again").code == 0
+    assert builds.asked == [("git-1-py3.13", "main", True)]
+
+
 def test_again_says_what_cannot_be_built_again(shell: Shell, host: Host, builds: Builds) -> None:
     """Its source is another, or gone: it is deployed as it was built, and that is printed."""
     host.build("other")
