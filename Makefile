@@ -1,4 +1,4 @@
-.PHONY: up dist test test-one test-one-clean lint unit molecule contract bench vm clean key-full rotation-full gate-full service-full
+.PHONY: up dist test test-one test-one-clean lint unit molecule contract bench vm clean key-full rotation-full gate-full service-full ways-full
 
 up:
 	@tests/hosts/up $(ARGS)
@@ -18,7 +18,10 @@ test-one:
 	@docker image inspect nous-vm-host:$(P)-packages > /dev/null 2>&1 || tests/hosts/images.py $(P)
 	@pytest $(T) $(ARGS)
 
-test-one-clean:
+test-one-ways-full:
+	@NOUS_VM_WAYS=full tests/run ways
+
+clean:
 	@docker ps --all --quiet --filter 'name=-kept$$' | xargs --no-run-if-empty docker rm --force --volumes
 
 lint:

@@ -19,8 +19,8 @@ def load(path: Path) -> dict[str, Any]:
     return found or {}
 
 
-def test_the_five_roles_are_there() -> None:
-    assert [role.name for role in ROLES] == ["audit_logrotate", "caddy_gateway", "nous_service", "oauth_key", "python_runtime"]
+def test_the_roles_are_there() -> None:
+    assert [role.name for role in ROLES] == ["audit_logrotate", "caddy_gateway", "egress_proxy", "nous_service", "oauth_key", "python_runtime"]
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)

@@ -1,48 +1,15 @@
-"""What else a run of the site makes of a host, or leaves alone: the server without a network of its own, and the distribution's HAProxy."""
+"""What else a run of the site leaves alone: the distribution's HAProxy."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from host import PROXY, UNIT, Host, only_full
+from host import Host, only_full
 
 HAPROXY = "haproxy.service"
-KEY = "sk-ant-that-opens-nothing"
-OPEN: dict[str, Any] = {"nous_service_private_network": False, "nous_service_secrets": {"NOUS_ANTHROPIC_API_KEY": KEY}}
-# As any local user does who wants to get round the gate.
-REACH = """python3 -c "
-import socket
-try:
-    socket.create_connection(('127.0.0.1', 8088), 9)
-    print('reached')
-except ConnectionRefusedError:
-    print('unreachable')
-"
-"""
 
 
 def taken(host: Host, **variables: object) -> None:
     run = host.play(**variables)
     assert run.returncode == 0, run.stdout[-4000:]
-
-
-@only_full("two runs of the site")
-def test_a_way_out_is_a_way_in(host: Host) -> None:
-    """Without a network of its own the server may have a key for the API; it serves as before, and who looks is told what that costs."""
-    try:
-        with host.load() as load:
-            taken(host, **OPEN)
-        load.assert_nothing_failed()
-        assert f"NOUS_ANTHROPIC_API_KEY={KEY}" in host.sh(f"tr '\\0' '\\n' < /proc/{host.show('MainPID')}/environ").splitlines()
-        assert host.sh(REACH, user="ops") == "reached"
-        rows = host.rows()
-        assert rows["local access"] == ("warn", "127.0.0.1:8088 can be reached by every local user of this host, past the gateway")
-        assert {name: row for name, row in rows.items() if row[0] != "ok" and name != "local access"} == {}
-        assert {f"sandbox of {unit}" for unit in (UNIT, PROXY)} <= rows.keys()
-    finally:
-        taken(host)
-    assert host.sh(REACH, user="ops") == "unreachable"
-    assert host.rows()["local access"] == ("ok", "none but the socket")
 
 
 def state_of_haproxy(host: Host) -> list[str]:

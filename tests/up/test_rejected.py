@@ -19,10 +19,6 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         {"python_runtime_minimum": "3.99"},
         "python_runtime_interpreter is /usr/bin/python3, which is Python 3[.][0-9.]+ on this host; allowed is Python 3.99 or newer",
     ),
-    "port taken": (
-        {"nous_service_bind": "127.0.0.1:8099", "nous_service_private_network": False},
-        r"nous_service_bind is 127.0.0.1:8099, which python3 \(pid \d+\) holds on this host; allowed is .* for example 127.0.0.1:8089",
-    ),
     "source that cannot be fetched": (
         {"nous_service_source": "git", "nous_service_git_url": "https://127.0.0.1:9/nous.git"},
         "nous_service_git_url https://127.0.0.1:9/nous.git at nous_service_git_ref .* gave no release: .* The server that runs was not touched",
@@ -51,8 +47,7 @@ ALL_AT_ONCE: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def prepared(host: Host) -> Host:
-    """The host with what some of the cases need: a port that is held, a repository without the ref, a small file system."""
-    host.run("sh", "-c", "systemctl is-active --quiet holder || systemd-run --quiet --unit=holder python3 -m http.server --bind 127.0.0.1 8099")
+    """The host with what some of the cases need: a repository without the ref, a small file system."""
     host.run("git", "init", "--quiet", "--bare", "/srv/empty.git")
     host.run("sh", "-c", "mkdir -p /srv/small && mountpoint -q /srv/small || mount -t tmpfs -o size=16m tmpfs /srv/small")
     return host

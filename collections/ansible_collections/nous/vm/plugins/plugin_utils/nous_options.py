@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from .kinds import (
     NAME,
+    OCTET,
+    PORT,
     absolute_path,
     account_name,
     calendar_event,
@@ -32,6 +35,8 @@ YEAR = 31536000  # seconds
 PASSWORD = re.compile("https?://[^/ ]*@|://[^/@ ]*:[^/@ ]*@")
 ARCHIVE = "the path of a .tar.gz or .whl file on the controller"
 COMMIT = "[0-9a-f]{40}"
+SQLITE = "sqlite([+][a-z]+)?:///(/[^?\\x00-\\x1f\\x7f]+)"
+HTTPS_PROXY = f"(http://127([.]{OCTET}){{3}}:{PORT})?"
 
 
 class ControllerPath(Text):
@@ -66,7 +71,9 @@ SETTINGS: dict[str, Rule] = {
 }
 PLACES = ("NOUS_OAUTH_STATE_DIR", "NOUS_ANCHOR_PATH")  # that the server writes to
 SECRETS: dict[str, Rule] = {
-    "NOUS_DB_URL": _secret("the URL of a database, on one line", "sqlite:////var/lib/nous/state.db"),
+    "NOUS_DB_URL": replace(
+        _secret("the URL of a SQLite file with an absolute path, on one line", "sqlite:////var/lib/nous/state.db"), pattern=f"{SQLITE}{LINE}"
+    ),
     "NOUS_ANTHROPIC_API_KEY": _secret("a key of the Anthropic API, on one line", ""),
     "NOUS_NATS_URL": _secret("the URL of a NATS server, on one line", "nats://nats.example.org"),
     "OTEL_EXPORTER_OTLP_HEADERS": _secret("headers for an OTLP collector, on one line", ""),
@@ -112,8 +119,8 @@ OPTIONS: dict[str, Rule] = {
     "nous_service_group": account_name("nous"),
     "nous_service_root": absolute_path("/srv/nous/releases", names=2),
     "nous_service_home": absolute_path("/srv/nous/data", names=2),
-    "nous_service_private_network": Flag(),
     "nous_service_bind": loopback("127.0.0.1:8088"),
+    "nous_service_https_proxy": text_line("nothing, or http://, a loopback IPv4 address and a port", "http://127.0.0.1:3128", HTTPS_PROXY),
     "nous_service_socket": Text(
         pattern=f"/run/{NAME}/{NAME}", path=True, allowed="a file in a folder of its own below /run", example="/run/nous-proxy/mcp.sock"
     ),

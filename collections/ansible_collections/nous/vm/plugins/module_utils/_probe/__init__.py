@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..nous_vm.deploy.facts import facts
+from ..nous_vm.egress.resolvers import resolvers
 from ..nous_vm.foreign import printable
 from ..nous_vm.gateway.state import state
 from . import disk, system
@@ -31,6 +32,7 @@ QUESTIONS: dict[str, Callable[[t.Any], t.Any]] = {
     "units": system.units,
     "calendars": system.calendars,
     "elapses": system.elapses,
+    "resolvers": lambda _asked: resolvers(),
     "space": disk.space,
     "matches": disk.matches,
     "flags": disk.flags,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..nous_options import ARCHIVE, COMMIT, LOCKED, MIGRATION, OLDEST_PYTHON, OPTIONS, PASSWORD, PLACES
+from ..nous_options import ARCHIVE, COMMIT, LOCKED, OLDEST_PYTHON, OPTIONS, PASSWORD, PLACES, SQLITE
 from ..role import Host, Questions, Role, Values, calendar_fault
 from ..rules import Fault, shown
 from .python_runtime import version_fault
@@ -28,12 +28,9 @@ def source(values: Values) -> str:
 
 
 def database(values: Values) -> str:
-    """Return the file that a backup copies, where the database is one; empty where it is not."""
-    url = values["nous_service_secrets"].get("NOUS_DB_URL")
-    if url is None:
-        return f"{values['nous_service_home']}/state.db"
-    found = re.match("sqlite(?:[+][a-z]+)?:///(/[^?]*)", url)
-    return found[1] if found else ""
+    """Return the file that the database is, which a backup copies."""
+    found = re.match(SQLITE, values["nous_service_secrets"].get("NOUS_DB_URL", ""))
+    return found[2] if found else f"{values['nous_service_home']}/state.db"
 
 
 def source_is_there(values: Values) -> Iterator[Fault]:
@@ -109,16 +106,17 @@ def signers_need_git(values: Values) -> Iterator[Fault]:
 
 
 def key_has_a_way_out(values: Values) -> Iterator[Fault]:
-    if values["nous_service_private_network"] and "NOUS_ANTHROPIC_API_KEY" in values["nous_service_secrets"]:
-        given = "sets NOUS_ANTHROPIC_API_KEY, but nous_service_private_network is true and gives the server no way out to that API"
-        allowed = "to leave the key out, or nous_service_private_network false, which opens nous_service_bind to every local user"
-        yield Fault("nous_service_secrets", given, allowed)
+    if "NOUS_ANTHROPIC_API_KEY" in values["nous_service_secrets"] and not values["nous_service_https_proxy"]:
+        given = "sets NOUS_ANTHROPIC_API_KEY, but the server has no way out to that API (egress_proxy_allow is empty, and so is nous_service_https_proxy)"
+        allowed = "to leave the key out, or to add that API to egress_proxy_allow"
+        yield Fault("nous_service_secrets", given, allowed, "egress_proxy_allow: [{name: api.anthropic.com, port: 443}]")
 
 
-def migration_can_be_undone(values: Values) -> Iterator[Fault]:
-    if values["nous_service_migrate"] not in ([], MIGRATION) and not database(values):
-        given = f"is {shown(values['nous_service_migrate'])}, and the NOUS_DB_URL of nous_service_secrets is no SQLite file that could be copied before"
-        yield Fault("nous_service_migrate", given, "an empty list, or a database in a file", "sqlite:////var/lib/nous/state.db")
+def database_can_be_written(values: Values) -> Iterator[Fault]:
+    home = Path(values["nous_service_home"])
+    if home not in Path(database(values)).parents:
+        given = "sets NOUS_DB_URL to a file that is not below nous_service_home, where alone the server may write"
+        yield Fault("nous_service_secrets", given, f"the URL of a SQLite file below {home}", f"sqlite:///{home}/state.db")
 
 
 def health_check_fits(values: Values) -> Iterator[Fault]:
@@ -149,14 +147,14 @@ def derive(values: Values) -> dict[str, Any]:
         "database": database(values),
         "extra_requirements": (requirements := extra(values)),
         "extra_sha256": hashlib.sha256(requirements.encode()).hexdigest() if requirements else "",
-        "migrate": values["nous_service_migrate"] if database(values) else [],
+        "migrate": values["nous_service_migrate"],
         "source": source(values),
     }
 
 
 def questions(values: Values) -> Questions:
     root = values["nous_service_root"]
-    asked: Questions = {
+    return {
         "accounts": [values["nous_service_user"]],
         "groups": [values["nous_service_group"], values["nous_service_socket_group"]],
         "calendars": [values["nous_service_flush_schedule"]],
@@ -166,9 +164,6 @@ def questions(values: Values) -> Questions:
         "paths": [root, f"{root}/releases", f"{root}/backups", values["nous_service_home"]],
         "units": ["nous.service", "nous-state-flush.timer", "nous-recover.service", "nous-follow.timer"],
     }
-    if not values["nous_service_private_network"]:
-        asked["ports"] = [{"address": values["nous_service_bind"], "unit": "nous.service"}]
-    return asked
 
 
 def is_built(values: Values, host: Host) -> bool:
@@ -192,9 +187,7 @@ def judge(values: Values, host: Host) -> Iterator[Fault]:
     old = [*version_fault("nous_service_python", values["nous_service_python"], OLDEST_PYTHON, host)]
     yield from old
     yield from calendar_fault("nous_service_flush_schedule", values, host)
-    bind, root, space = (values[f"nous_service_{name}"] for name in ("bind", "root", "build_space"))
-    if holder := host["ports"].get(bind, "") if not values["nous_service_private_network"] else "":
-        yield Fault("nous_service_bind", f"is {bind}, which {holder} holds on this host", "an address that is free", "127.0.0.1:8089")
+    root, space = (values[f"nous_service_{name}"] for name in ("root", "build_space"))
     free = host["space"][root]
     if free < space and not old and not is_built(values, host):
         yield Fault(
@@ -228,7 +221,7 @@ ROLE = Role(
         follows_a_branch,
         signers_need_git,
         key_has_a_way_out,
-        migration_can_be_undone,
+        database_can_be_written,
         health_check_fits,
         folders_are_apart,
     ),

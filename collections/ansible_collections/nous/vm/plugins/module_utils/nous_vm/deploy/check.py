@@ -128,12 +128,16 @@ def proxy_rows(known: Service, about: dict[str, Any]) -> Iterator[Row]:
     yield Row("restarts of the proxy", "ok" if restarts == 0 else "warn", f"{restarts} by itself since it was started")
     yield traffic_row(known.proxy)
     yield Row("mode of the socket", *permissions(Path(about["socket"]), f"0660 root:{about['socket_group']}"))
-    if about["private_network"]:
-        pid = show(known.names.server, "MainPID").get("MainPID", "0")
-        own = pid != "0" and Path(f"/proc/{pid}/ns/net").readlink() != HOST_NETWORK.readlink()
-        yield Row("local access", "ok" if own else "fail", "none but the socket" if own else "the server is in the host's network")
-    else:
-        yield Row("local access", "warn", f"{known.server.address} can be reached by every local user of this host, past the gateway")
+    own = has_own_network(show(known.names.server, "MainPID").get("MainPID", "0"))
+    yield Row("local access", "ok" if own else "fail", "none but the socket" if own else "the server is in the host's network")
+
+
+def has_own_network(pid: str) -> bool:
+    """Tell whether a process is in another network than the host's; one that does not run is not."""
+    try:
+        return Path(f"/proc/{pid}/ns/net").readlink() != HOST_NETWORK.readlink()
+    except OSError:
+        return False
 
 
 def traffic_row(proxy: Proxy) -> Row:

@@ -61,7 +61,6 @@ def warnings(configuration: Configuration, names: Names, release: str) -> list[s
 
 def properties(configuration: Configuration, names: Names, release: str) -> Iterator[str]:
     """Yield the properties of the unit that a check runs in."""
-    private = bool(configuration.check.get("private_network", True))
     yield from ("DynamicUser=yes", "User=nous-check", f"JoinsNamespaceOf={names.server}", "MemoryMax=256M", "TasksMax=64")
     yield from (f"Environment=NOUS_ADDRESS={configuration.address}", f"Environment=NOUS_HOST={configuration.host}", f"Environment=NOUS_RELEASE={release}")
-    yield from directives({"PrivateNetwork": private, "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6", "MemoryDenyWriteExecute": None})
+    yield from directives({"RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6", "MemoryDenyWriteExecute": None})

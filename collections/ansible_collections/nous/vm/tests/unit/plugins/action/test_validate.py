@@ -103,7 +103,7 @@ def test_values_are_converted_once_and_the_host_is_asked_once(acting: Acting) ->
 
 
 def test_what_it_returns_is_not_logged_and_is_plain(acting: Acting) -> None:
-    found = acting.run({"roles": ["nous_service"]}, VARIABLES | {"nous_service_secrets": {"NOUS_DB_URL": "sqlite:////canary"}})
+    found = acting.run({"roles": ["nous_service"]}, VARIABLES | {"nous_service_secrets": {"NOUS_DB_URL": "sqlite:////var/lib/nous/canary"}})
     assert found["_ansible_no_log"] is True
     assert acting.executed[0][1]["key"] not in json.dumps(found)
     json.dumps(found)
@@ -248,16 +248,16 @@ def test_text_from_an_ini_inventory_and_from_the_command_line(tmp_path: Path) ->
         'nous_service_settings={"NOUS_POLICY": "guarded"}\nnous_service_issuer=https://nous.example.org\n'
     )
     tasks = json.loads(json.dumps(TASKS).replace("values.json", str(tmp_path / "values.json")))
-    done = play(tmp_path, "-e", "nous_service_private_network=false", "-e", "nous_service_constraints=a<1,b<2", inventory=inventory, tasks=tasks)
+    done = play(tmp_path, "-e", "nous_service_constraints=a<1,b<2", inventory=inventory, tasks=tasks)
     assert done.returncode == 0, done.stdout + done.stderr
     values = json.loads((tmp_path / "values.json").read_text(encoding="utf-8"))
-    expected = {"follow": False, "keep_releases": 5, "settings": {"NOUS_POLICY": "guarded"}, "private_network": False, "constraints": ["a<1", "b<2"]}
+    expected = {"follow": False, "keep_releases": 5, "settings": {"NOUS_POLICY": "guarded"}, "constraints": ["a<1", "b<2"]}
     assert {name: values[f"nous_service_{name}"] for name in expected} == expected
 
 
 def test_no_verbosity_shows_a_secret(tmp_path: Path) -> None:
     inventory = "[nous]\nhost\n[nous:vars]\nnous_service_issuer=https://nous.example.org\n"
-    (tmp_path / "secret.json").write_text(json.dumps({"nous_service_secrets": {"NOUS_DB_URL": "sqlite:////canary"}}), encoding="utf-8")
+    (tmp_path / "secret.json").write_text(json.dumps({"nous_service_secrets": {"NOUS_DB_URL": "sqlite:////var/lib/nous/canary"}}), encoding="utf-8")
     done = play(tmp_path, "-e", "@secret.json", "-vvvvv", inventory=inventory, tasks=TASKS[:1])
     assert done.returncode == 0, done.stdout + done.stderr
     assert "canary" not in done.stdout + done.stderr
@@ -281,7 +281,7 @@ def test_a_vault_secret_is_read(tmp_path: Path) -> None:
         "password",
         "--name",
         "NOUS_DB_URL",
-        "sqlite:////canary",
+        "sqlite:////var/lib/nous/canary",
     ]
     encrypted = subprocess.run(vault, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     indented = "".join(f"  {line}\n" for line in encrypted.splitlines())
@@ -290,5 +290,5 @@ def test_a_vault_secret_is_read(tmp_path: Path) -> None:
     inventory = "[nous]\nhost\n[nous:vars]\nnous_service_issuer=https://nous.example.org\n"
     done = play(tmp_path, "-e", "@secret.yml", "--vault-password-file", "password", inventory=inventory, tasks=tasks)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads((tmp_path / "values.json").read_text(encoding="utf-8"))["nous_service_secrets"] == {"NOUS_DB_URL": "sqlite:////canary"}
+    assert json.loads((tmp_path / "values.json").read_text(encoding="utf-8"))["nous_service_secrets"] == {"NOUS_DB_URL": "sqlite:////var/lib/nous/canary"}
     assert "canary" not in done.stdout + done.stderr

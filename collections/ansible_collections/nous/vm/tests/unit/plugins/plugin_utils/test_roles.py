@@ -12,9 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.migration import DEFAULT
 from ansible_collections.nous.vm.plugins.plugin_utils import validation
-from ansible_collections.nous.vm.plugins.plugin_utils.nous_options import MIGRATION
 from ansible_collections.nous.vm.plugins.plugin_utils.role import ROLES, Role, Values, load, merged, platform_fault
 from ansible_collections.nous.vm.plugins.plugin_utils.rules import Dict, Fault, List, Rule, Text
 
@@ -265,7 +263,9 @@ WRONG: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "nothing among secrets": (
         "nous_service",
         {"nous_service_secrets": {"NOUS_DB_URL": None}},
-        ["nous_service_secrets sets NOUS_DB_URL to null; allowed is the URL of a database, on one line, for example sqlite:////var/lib/nous/state.db."],
+        [
+            "nous_service_secrets sets NOUS_DB_URL to null; allowed is the URL of a SQLite file with an absolute path, on one line, for example sqlite:////var/lib/nous/state.db."
+        ],
     ),
     "secret with a line feed": (
         "nous_service",
@@ -275,18 +275,72 @@ WRONG: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "key without a way out": (
         "nous_service",
         {"nous_service_secrets": {"NOUS_ANTHROPIC_API_KEY": "canary"}},
-        ["nous_service_secrets sets NOUS_ANTHROPIC_API_KEY, but nous_service_private_network is true"],
+        [
+            "nous_service_secrets sets NOUS_ANTHROPIC_API_KEY, but the server has no way out to that API "
+            "(egress_proxy_allow is empty, and so is nous_service_https_proxy); allowed is to leave the key out, or to add that API to egress_proxy_allow, "
+            "for example egress_proxy_allow: [{name: api.anthropic.com, port: 443}]."
+        ],
     ),
     "key with a way out": (
         "nous_service",
-        {"nous_service_secrets": {"NOUS_ANTHROPIC_API_KEY": "canary"}, "nous_service_private_network": "no"},
+        {"nous_service_secrets": {"NOUS_ANTHROPIC_API_KEY": "canary"}, "nous_service_https_proxy": "http://127.0.0.1:3128"},
         [],
     ),
-    "migration of a server's database": (
+    "way out by way of another host": (
         "nous_service",
-        {"nous_service_migrate": ["a"], "nous_service_secrets": {"NOUS_DB_URL": "postgresql://ada:canary@db/nous"}},
-        ['nous_service_migrate is ["a"], and the NOUS_DB_URL of nous_service_secrets is no SQLite file'],
+        {"nous_service_https_proxy": "http://proxy.example.org:3128"},
+        ['nous_service_https_proxy is "http://proxy.example.org:3128"; allowed is nothing, or http://, a loopback IPv4 address and a port'],
     ),
+    "database on a server": (
+        "nous_service",
+        {"nous_service_secrets": {"NOUS_DB_URL": "postgresql://ada:canary@db/nous"}},
+        ["nous_service_secrets sets NOUS_DB_URL to a value that is not shown; allowed is the URL of a SQLite file with an absolute path"],
+    ),
+    "database of nowhere": (
+        "nous_service",
+        {"nous_service_secrets": {"NOUS_DB_URL": "sqlite:///state.db"}},
+        ["nous_service_secrets sets NOUS_DB_URL to a value that is not shown; allowed is the URL of a SQLite file with an absolute path"],
+    ),
+    "database out of the server's reach": (
+        "nous_service",
+        {"nous_service_secrets": {"NOUS_DB_URL": "sqlite:////srv/state.db"}},
+        ["nous_service_secrets sets NOUS_DB_URL to a file that is not below nous_service_home, where alone the server may write"],
+    ),
+    "nothing but a port": (
+        "egress_proxy",
+        {"egress_proxy_allow": [{"port": 443}]},
+        ['egress_proxy_allow has {"port": 443}, without a name; allowed is entries with name, and if need be port, network and tls'],
+    ),
+    "an address to be let out to": ("egress_proxy", {"egress_proxy_allow": [{"name": "160.79.104.10"}]}, ['egress_proxy_allow has {"name": "160.79.104.10"}']),
+    "a pattern to be let out to": (
+        "egress_proxy",
+        {"egress_proxy_allow": [{"name": "*.anthropic.com"}]},
+        ['egress_proxy_allow has {"name": "*.anthropic.com"}'],
+    ),
+    "a port of no connection": ("egress_proxy", {"egress_proxy_allow": [{"name": "a.b", "port": 65536}]}, ["egress_proxy_allow has {"]),
+    "a word of an entry": ("egress_proxy", {"egress_proxy_allow": [{"name": "a.b", "ports": [1]}]}, ["egress_proxy_allow has {"]),
+    "plain text to anywhere": (
+        "egress_proxy",
+        {"egress_proxy_allow": [{"name": "a.b", "tls": "no"}]},
+        ["egress_proxy_allow has a.b with tls false; allowed is"],
+    ),
+    "the host as a network": (
+        "egress_proxy",
+        {"egress_proxy_allow": [{"name": "a.b", "network": "0.0.0.0/0"}]},
+        ["egress_proxy_allow has a.b in the network 0.0.0.0/0, and 0.0.0.0/8 is the host itself"],
+    ),
+    "metadata as a network": (
+        "egress_proxy",
+        {"egress_proxy_allow": [{"name": "a.b", "network": "169.254.169.254/32"}]},
+        ["egress_proxy_allow has a.b in the network 169.254.169.254/32, and 169.254.0.0/16 is"],
+    ),
+    "an entry twice": (
+        "egress_proxy",
+        {"egress_proxy_allow": [{"name": "a.b"}, {"name": "a.b", "port": 443}]},
+        ["egress_proxy_allow has a.b with port 443 twice"],
+    ),
+    "entries as text": ("egress_proxy", {"egress_proxy_allow": "[{name: a.b, network: 10.0.0.0/24, tls: false}]"}, []),
+    "name servers that are none": ("egress_proxy", {"egress_proxy_resolvers": ["10.0.0.256"]}, ['egress_proxy_resolvers has "10.0.0.256"']),
     "password of the source": (
         "nous_service",
         {"nous_service_git_url": "https://ada:canary@example.org/nous.git"},
@@ -421,22 +475,13 @@ def test_a_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ("url", "file"),
     [
         (None, "/var/lib/nous/state.db"),
-        ("sqlite:////srv/a.db?timeout=3", "/srv/a.db"),
-        ("sqlite+aiosqlite:////srv/a.db", "/srv/a.db"),
-        ("sqlite:///a.db", ""),
-        ("postgresql://db/nous", ""),
+        ("sqlite:////var/lib/nous/a.db?timeout=3", "/var/lib/nous/a.db"),
+        ("sqlite+aiosqlite:////var/lib/nous/b/a.db", "/var/lib/nous/b/a.db"),
     ],
 )
 def test_the_file_that_the_database_is(url: str | None, file: str) -> None:
     values, _faults = read("nous_service", nous_service_secrets={"NOUS_DB_URL": url} if url else {})
     assert load("nous_service").derive(values)["database"] == file
-
-
-def test_a_database_elsewhere_is_not_migrated_by_default() -> None:
-    values, faults = read("nous_service", nous_service_secrets={"NOUS_DB_URL": "postgresql://db/nous"})
-    assert (faults, load("nous_service").derive(values)["migrate"]) == ([], [])
-    values, _faults = read("nous_service")
-    assert load("nous_service").derive(values)["migrate"] == DEFAULT == MIGRATION
 
 
 @pytest.mark.parametrize(
@@ -496,12 +541,6 @@ HOSTS: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
         {"calendars": {"daily A": "no"}},
         'nous_service_flush_schedule is "daily A", of which systemd-analyze prints: no; allowed is',
     ),
-    "port": (
-        "nous_service",
-        {"nous_service_private_network": False},
-        {"ports": {"127.0.0.1:8088": "python3 (pid 7)"}},
-        "nous_service_bind is 127.0.0.1:8088, which python3 (pid 7) holds on this host; allowed is an address that is free, for example 127.0.0.1:8089.",
-    ),
     "space": (
         "nous_service",
         {},
@@ -560,8 +599,6 @@ def test_a_full_disk_is_a_fault_where_a_release_is_to_be_built(
 
 def test_a_private_address_is_not_the_host_s() -> None:
     assert judged("nous_service", ports={"127.0.0.1:8088": "python3 (pid 7)"}) == []
-    role, (values, _faults) = load("nous_service"), read("nous_service", nous_service_private_network=False)
-    assert role.asks(values)["ports"] == [{"address": "127.0.0.1:8088", "unit": "nous.service"}]
 
 
 @pytest.mark.parametrize(
@@ -616,7 +653,23 @@ def test_questions_of_several_roles_are_asked_once() -> None:
     values, _faults = validation.read_all(roles, NEEDED.__getitem__)
     asked = validation.questions(roles, values)
     assert asked["packages"].count("ca-certificates") == 1
-    named = {"packages", "accounts", "groups", "ports", "space", "pythons", "matches", "units", "flags", "calendars", "elapses", "paths", "server", "gateway"}
+    named = {
+        "packages",
+        "accounts",
+        "groups",
+        "ports",
+        "space",
+        "pythons",
+        "matches",
+        "units",
+        "flags",
+        "calendars",
+        "elapses",
+        "paths",
+        "resolvers",
+        "server",
+        "gateway",
+    }
     assert set(asked) == named
 
 
