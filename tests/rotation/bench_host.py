@@ -1,8 +1,9 @@
-"""One rotation of a log of a given size, measured on the host itself: bench_host.py METHOD MEGABYTES; prints JSON.
+"""One rotation of a log of a given size, measured on the host itself: bench_host.py METHOD MEGABYTES ARCHIVES; prints JSON.
 
 bench_host.py write LOG is the writer: it opens the log once, writes numbered lines as fast as it goes, and says how long each took.
 """
 
+import gzip
 import json
 import os
 import signal
@@ -49,15 +50,18 @@ def ours() -> None:
 
 def copytruncate() -> None:
     rule = Path(f"/run/{NAME}/copytruncate")
-    rule.write_text(f"{LOG} {{\n  su root {NAME}\n  copytruncate\n  rotate 3\n  nocompress\n}}\n", encoding="utf-8")
+    rule.write_text(f"{LOG} {{\n  su root {NAME}\n  copytruncate\n  rotate 400\n  nocompress\n}}\n", encoding="utf-8")
     run("chattr", "-a", str(LOG))
     run("logrotate", "--force", "--state", f"/run/{NAME}/copytruncate-state", str(rule))
     run("chattr", "+a", str(LOG))
 
 
 def whole_copy_frozen() -> None:
+    """As somebody would do it who wants to lose nothing, and the folder to be whole at the thaw."""
     run("systemctl", "freeze", WRITER)
     run("chattr", "-a", str(LOG))
+    for number in sorted((int(path.suffix[1:]) for path in DIRECTORY.glob("audit.jsonl.*")), reverse=True):
+        os.rename(f"{LOG}.{number}", f"{LOG}.{number + 1}")
     run("cp", str(LOG), f"{LOG}.1")
     run("truncate", "--size=0", str(LOG))
     run("chattr", "+a", str(LOG))
@@ -72,13 +76,23 @@ def lines(path: Path) -> int:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 
 
-def measure(method: str, megabytes: int) -> dict[str, object]:
+def make_archives(method: str, count: int) -> None:
+    """Make archives as the method has left them: numbered, the newest 1."""
+    for number in range(1, count + 1):
+        if METHODS[method] is ours and number > 1:
+            Path(f"{LOG}.{number}.gz").write_bytes(gzip.compress(b"x\n"))
+        else:
+            Path(f"{LOG}.{number}").write_bytes(b"x\n")
+
+
+def measure(method: str, megabytes: int, count: int) -> dict[str, object]:
     script = f"systemctl stop {WRITER}; cd {DIRECTORY} && chattr -f -i -a *.jsonl*; rm -rf *.jsonl.* .segment; : > {LOG}"
     subprocess.run(["sh", "-c", script], check=False)
     line = b"x" * 999 + b"\n"
     with open(LOG, "ab") as file:
         for _number in range(megabytes):
             file.write(line * 1000)
+    make_archives(method, count)
     os.sync()
     run("chattr", "+a", str(LOG))
     run("systemctl", "start", WRITER)
@@ -89,7 +103,8 @@ def measure(method: str, megabytes: int) -> dict[str, object]:
     time.sleep(1)
     run("systemctl", "stop", WRITER)
     found = json.loads(RESULT.read_text(encoding="utf-8"))
-    have = sum(lines(path) for path in DIRECTORY.glob("audit.jsonl*"))
+    archive = Path(f"{LOG}.1")
+    have = lines(LOG) + (lines(archive) if archive.exists() else 0)
     series = {round(int(place) * BIN - start, 3): round(worst * 1000, 2) for place, worst in found["worst"].items()}
     inside = {at: worst for at, worst in series.items() if -0.1 <= at <= end - start + 0.1}
     lost = megabytes * 1000 + found["written"] - have
@@ -99,4 +114,4 @@ def measure(method: str, megabytes: int) -> dict[str, object]:
 if sys.argv[1] == "write":
     write(sys.argv[2])
 else:
-    print(json.dumps(measure(sys.argv[1], int(sys.argv[2]))))
+    print(json.dumps(measure(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))

@@ -75,11 +75,11 @@ class Host:
             self.started = True
         self.sh(f"until systemctl is-system-running --wait 2>&1 | grep -Eqx 'running|degraded'; do sleep 0.1; done; mkdir -p /run/{NAME}")
 
-    def mount(self, megabytes: int, options: str = "loop", directory: str = DIRECTORY) -> None:
+    def mount(self, megabytes: int, options: str = "loop", directory: str = DIRECTORY, inodes: int = 4096) -> None:
         """Put a log's directory on an ext4 file system of its own, with a journal."""
         self.sh(
             "[ -e /dev/loop-control ] || mknod /dev/loop-control c 10 237; for n in $(seq 0 31); do [ -e /dev/loop$n ] || mknod /dev/loop$n b 7 $n; done"
-            f"; rm -f /var/tmp/disk; truncate --size={megabytes}M /var/tmp/disk; mkfs.ext4 -q -F /var/tmp/disk"
+            f"; rm -f /var/tmp/disk; truncate --size={megabytes}M /var/tmp/disk; mkfs.ext4 -q -F -N {inodes} /var/tmp/disk"
             f"; mkdir -p {directory}; mount -o {options} /var/tmp/disk {directory}; rmdir {directory}/lost+found"
         )
 

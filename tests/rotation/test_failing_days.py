@@ -27,6 +27,14 @@ def disk_full(host: Host) -> Iterator[str]:
 
 
 @contextmanager
+def no_inodes(host: Host) -> Iterator[str]:
+    """The service goes on to write: what is appended needs none. A copy of the log does."""
+    host.sh(f"mkdir {host.directory}/many; cd {host.directory}/many; seq 100000 | xargs touch 2>&1 | grep -q 'No space left on device'")
+    yield "No space left on device"
+    host.sh(f"rm -r {host.directory}/many")
+
+
+@contextmanager
 def read_only(host: Host) -> Iterator[str]:
     """Without a writer: a file system with one cannot be made read-only."""
     host.stop()
@@ -56,6 +64,7 @@ def stranger(host: Host) -> Iterator[str]:
 
 CAUSES = {
     "the disk is full": disk_full,
+    "no inode is left": no_inodes,
     "the file system is read-only": read_only,
     "somebody else writes": stranger,
     "a unit cannot be frozen": stuck_freeze,
@@ -67,7 +76,7 @@ def small_disk(host: Host) -> Iterator[Host]:
     """The log's directory on a small ext4 file system of its own, so that it can be filled."""
     host.begin()
     host.stop()
-    host.mount(megabytes=16)
+    host.mount(megabytes=16, inodes=256)
     host.sh(
         f"cd {host.directory}; chmod 0750 .; chgrp rotation-test ."
         "; for f in audit second anchors; do install -m 0660 -g rotation-test /dev/null $f.jsonl; chattr +a $f.jsonl; done"

@@ -186,6 +186,8 @@ def test_systemd_answers_after_a_frozen_service_was_killed(host: Host, full: boo
     for chosen, program in ((with_program, True), (alone, False)):
         done = host.drive(frozen=chosen, program=program)
         assert done["wrong"] == NONE
+        waits = sorted(float(one.split()[-2]) for one in done["done"])
+        print(f"{len(waits)} kills{' with the rotation' if program else ''}: systemd answered after {waits[len(waits) // 2]} s, at most {waits[-1]} s")
         # A rotation that copies in fewer turns than the traced one is over before the last of these moments.
         assert len(done["done"]) >= max(1, len(chosen) * 2 // 3), done["done"]
     assert not host.frozen(host.writer)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Inode flags: append-only (chattr +a) and immutable (chattr +i), as in ioctl_iflags(2)."""
+"""Inode flags: append-only (chattr +a) and immutable (chattr +i), as in ioctl_iflags(2); and whether somebody holds a file open for writing."""
 
 from __future__ import annotations
 
@@ -44,3 +44,16 @@ def _change(descriptor: int, on: int, off: int) -> int:
     if after != before:
         fcntl.ioctl(descriptor, SET_FLAGS, after.to_bytes(4, sys.byteorder))
     return before
+
+
+def written(path: Path) -> bool:
+    """Tell whether somebody holds a file of one's own open for writing: then there can be no read lease, fcntl(2). Where it cannot be told, somebody does."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -22,6 +22,7 @@ from .configuration import Configuration, everything
 from .guard import state_file
 from .log import logs_of
 
+WELL = "each record links to the one before, and there is room for the next on a disk without errors"
 SCORE = 1.6  # the most that systemd-analyze security may give a unit of the rotation
 
 
@@ -61,7 +62,7 @@ def _log_rows(config: Configuration, log: Path) -> Iterator[Row]:
 def _writer_row(config: Configuration) -> Row:
     """Return the row on whether the service writes to the log, and not past it.
 
-    A service may open its log at its first record only, and no handler of its own tells whether it will: that is not red.
+    A service may open its log at its first record only. Whether that should have come by now, the guard knows, where the local proxy counts calls.
     """
     name = "service holds its log"
     found = {unit: one.cgroup for unit, one in running(config.units).items() if one.state == "active"}
@@ -72,8 +73,13 @@ def _writer_row(config: Configuration) -> Row:
     if bad := [f"{log} by {each}" for log, held in holders.items() for each in held if not each.appends]:
         return Row(name, "fail", f"held open without O_APPEND, or mapped into memory: {', '.join(bad)}")
     if idle := [str(log) for log in paths if not holders.get(log)]:
-        return Row(name, "unknown", f"{', '.join(found)} runs but does not hold {', '.join(idle)}: nothing written since its start")
-    return Row(name, "ok", f"{', '.join(found)} with O_APPEND")
+        calls = read_json(state_file(config.name)).get("calls")
+        status, why = {
+            None: ("unknown", "it may open it at its first record, and nobody here counts whether it was called"),
+            0: ("ok", "it opens it at its first record, and no call was answered that would be one"),
+        }.get(calls, ("warn", f"{calls} calls were answered since the last record; one that the server declines has none"))
+        return Row(name, status, f"{', '.join(found)} runs and does not hold {', '.join(idle)} open: {why}")
+    return Row(name, "ok", f"{', '.join(found)} holds it open, and can do nothing but append")
 
 
 def _unit_rows(unit: str) -> Iterator[Row]:
@@ -96,7 +102,10 @@ def _guard_rows(config: Configuration) -> Iterator[Row]:
     faults = "; ".join(map(str, found.get("faults", {}).values()))
     bad = "fail" if config.guard == "enforce" else "warn"
     faults += "; traffic is rejected" if found.get("rejects") else ""
-    yield Row("answers are recorded", bad if faults else "ok", faults or "as far as the guard sees")
+    if units[0] in idle or "faults" not in found:
+        yield Row("answers are recorded", "unknown", "the guard does not run" if units[0] in idle else "the guard has not looked yet")
+    else:
+        yield Row("answers are recorded", bad if faults else "ok", faults or WELL)
     if leave := pause.unaudited():
         yield Row("no answer without a record", "fail", f"an operator allows it until {time.strftime('%H:%M:%S UTC', time.gmtime(leave[1]))}: {leave[0]}")
 

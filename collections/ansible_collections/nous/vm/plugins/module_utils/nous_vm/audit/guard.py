@@ -15,13 +15,15 @@ import select
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
-from .. import events, locks, pause
+from .. import events, inodes, locks, pause
 from ..atomic import write_json
 from ..errors import ForeignError, NousVmError
 from ..foreign import parse_json, printable
 from ..names import RUNTIME, names
 from ..systemd import systemctl
+from .answers import Answers, Calls
 from .archives import archives
 from .configuration import Configuration
 from .links import own_hash
@@ -30,17 +32,20 @@ from .mend import mended_file
 from .records import last_record
 from .room import fault, renew
 from .speed import largest
+from .watch import ACCEPT, REPORT
 
-POLL = 0.05  # seconds between two looks at what the watcher tells
-ROOM = 0.25  # seconds between two looks at the room
+POLL = 0.25  # seconds between two looks at the room; what the watcher tells is heard at once
+ASK = 1.0  # seconds after which the watcher is asked for all that it knows, and the proxy for what it saw answered
 SILENT = 5.0  # seconds after which a watcher that tells nothing is none
 PASSING = 0.5  # seconds for which a rotation, or its end, may be the reason of what is seen
 BETWEEN = 30.0  # seconds between two attempts to mend, or to rotate a log that is too large
 ATTEMPTS = 3  # of mending, in a row
 DEPLOYMENT = "deployment"  # the lock of whoever stops and starts the server
 MESSAGE = 4096  # bytes of what the watcher tells
-LOSING = {"links", "torn", "read-only", "error", "lost"}  # kinds of faults that may have cost a record
-MENDED = {"links", "torn", "lost"}  # and those that mending ends
+CALLED = 10  # calls that are answered without a record until it counts that nobody holds the log: those that the server declines have none
+DRAINED = 10.0  # seconds for calls under way to end, before it is told how many had no record
+LOSING = {"links", "torn", "read-only", "error", "unheld", "lost"}  # kinds of faults that may have cost a record
+MENDED = {"links", "torn", "unheld", "lost"}  # and those that mending ends
 
 
 def state_file(name: str) -> Path:
@@ -59,21 +64,23 @@ class Guard:
         self.told: dict[str, str] = {}
         self.passing = 0.0  # since when something is seen that a rotation may be the reason of
         self.room: dict[str, str] = {}
-        self.looked = 0.0
+        self.asked = 0.0
+        self.answers = Answers(answered)
+        self.well = 0.0  # when the watcher saw all well last
+        self.rejected = 0.0  # when traffic was rejected, until it is told how many answers had left by then
         self.lost = 0.0  # when something was seen that may have cost a record
         self.attempts: list[float] = []
         self.large = -BETWEEN
-        self.last: dict[str, str] | None = None
+        self.state: dict[str, Any] = {}
 
     def turn(self) -> None:
         """Look once, and act."""
+        self._ask()
         self._hear()
         now = time.monotonic()
-        if now - self.looked >= ROOM:
-            self.looked = now
-            texts = [text for log in self.logs if (text := fault(log, renew(log)))]
-            self.room = {"room": "; ".join(texts)} if texts else {}
-            self._rotate_large(now)
+        texts = [text for log in self.logs if (text := fault(log, renew(log)))]
+        self.room = {"room": "; ".join(texts)} if texts else {}
+        self._rotate_large(now)
         faults = self._faults(now)
         if set(faults) & LOSING:
             self.lost = self.lost or time.time()
@@ -82,12 +89,24 @@ class Guard:
         if self.lost:
             faults.setdefault("lost", "a record may be lost: the server is to be started anew")
         self._act(faults)
+        self._tell_unrecorded()
         if self.lost and set(faults) <= MENDED and self.config.guard == "enforce":
             self._mend(now)
 
+    def _ask(self) -> None:
+        """Ask from time to time what was answered, and then what was recorded."""
+        self.watcher = self.watcher or connected(watcher_socket(self.config.name))
+        now = time.monotonic()
+        if now - self.asked < ASK:
+            return
+        self.asked = now
+        self.answers.count()
+        if self.watcher:
+            with contextlib.suppress(OSError):
+                self.watcher.send(REPORT)
+
     def _hear(self) -> None:
         """Take what the watcher tells, without waiting for it longer than until the next look."""
-        self.watcher = self.watcher or connected(watcher_socket(self.config.name))
         if not self.watcher:
             time.sleep(POLL)
         elif select.select([self.watcher], [], [], POLL)[0]:
@@ -99,14 +118,19 @@ class Guard:
                 self.watcher = None
                 return
             self.heard = time.monotonic()
-            with contextlib.suppress(ForeignError):
-                self.told = {str(kind): printable(str(text)) for kind, text in parse_json(message, "the watcher").items()}
+            with contextlib.suppress(ForeignError, ValueError, KeyError, TypeError, AttributeError):
+                told = parse_json(message, "the watcher")
+                self.told = {str(kind): printable(str(text)) for kind, text in told["faults"].items()}
+                self.well = float(told["well"])
+                self.answers.told(int(told["records"]), not self.told and not self.lost)
 
     def _faults(self, now: float) -> dict[str, str]:
         """Return all that is wrong, but for what a rotation does to the log."""
         faults = self.told | self.room
         if now - self.heard > SILENT:
             faults["silent"] = "nobody watches the log"
+        if (self.answers.since_record or 0) >= CALLED and not any(inodes.written(log.live) for log in self.logs):
+            faults["unheld"] = f"{self.answers.since_record} calls were answered since the last record, and nobody holds the log open to write another"
         if not {"flag", "cut"} & set(faults):
             self.passing = 0.0
             return faults
@@ -119,7 +143,7 @@ class Guard:
             faults.pop("cut")
             if self.watcher:
                 with contextlib.suppress(OSError):
-                    self.watcher.send(b"accept")
+                    self.watcher.send(ACCEPT)
         elif "cut" in faults and now - self.passing >= PASSING:
             faults["links"] = faults.pop("cut")
         else:
@@ -127,15 +151,9 @@ class Guard:
         return faults
 
     def _act(self, faults: dict[str, str]) -> None:
-        """Reject traffic, or let it through again, and tell of a change."""
+        """Reject traffic, or let it through again; then tell of a change."""
         leave = pause.unaudited()
         rejects = bool(faults) and self.config.guard == "enforce" and leave is None
-        if self.last is None or set(faults) != set(self.last):
-            if faults or self.last:
-                result = "failed" if faults else "done"
-                events.record("audit guard", result, faults="; ".join(faults.values()) or "none", traffic="rejected" if rejects else "flows")
-            write_json(state_file(self.config.name), {"faults": faults, "rejects": rejects, "since": time.time()})
-            self.last = faults
         paused = any(each.owner == pause.GUARD for each in pause.reasons())
         if rejects != paused:
             if rejects:
@@ -143,6 +161,27 @@ class Guard:
             else:
                 pause.clear(pause.GUARD)
             apply_pause()
+            self.rejected = time.monotonic() if rejects and self.lost else 0.0
+        state = {"faults": faults, "rejects": rejects, "calls": self.answers.since_record}
+        if state == self.state:
+            return
+        before, self.state = self.state.get("faults"), state
+        write_json(state_file(self.config.name), state)
+        if (faults or before) and set(faults) != set(before or ()):
+            result = "failed" if faults else "done"
+            events.record("audit guard", result, faults="; ".join(faults.values()) or "none", traffic="rejected" if rejects else "flows")
+
+    def _tell_unrecorded(self) -> None:
+        """Record how many answers left without a record between the last look that saw all well and the rejection, once none is under way."""
+        if not self.rejected:
+            return
+        self.answers.count()
+        calls, left = self.answers.now, self.answers.unrecorded()
+        if calls and calls.under_way and time.monotonic() - self.rejected < DRAINED:
+            return
+        milliseconds = round((self.rejected - self.well) * 1000)
+        events.record("answers without a record", "not counted" if left is None else f"at most {left}", milliseconds=milliseconds)
+        self.rejected = 0.0
 
     def _mend(self, now: float) -> None:
         """Have the torn record cut and the server started anew; after some attempts in a row it is for a person to do."""
@@ -153,6 +192,7 @@ class Guard:
         systemctl("start", f"audit-logrotate-{self.config.name}-mend.service")
         if mended(self.config.name) > self.lost:  # what the watcher told before is not so any more
             self.told = {}
+            self.answers.forget()
             self.heard = time.monotonic()
 
     def _rotate_large(self, now: float) -> None:
@@ -210,3 +250,12 @@ def apply_pause() -> None:
         return
     with contextlib.suppress(OSError):
         traffic.apply(Proxy(names().proxy_admin))
+
+
+def answered() -> Calls:
+    """Return what the local proxy saw answered. Raises OSError where there is none."""
+    try:
+        from ..deploy.proxy import Proxy
+    except ImportError:
+        raise OSError("there is no local proxy") from None
+    return Calls(*Proxy(names().proxy_admin).calls())

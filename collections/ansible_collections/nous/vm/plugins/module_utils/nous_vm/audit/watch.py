@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Watching a log under an account that can do nothing but read it, by a descriptor that systemd opened for it.
 
-What is wrong goes to the guard, as a JSON object of sentences by their kind. Flag and file look wrong for a moment in each rotation; the guard knows of those.
+What is wrong goes to the guard at once, and all that is known when the guard asks for it: a JSON object with the faults, sentences by their kind, how many
+records came, and when all was well last. Flag and file look wrong for a moment in each rotation; the guard knows of those.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import socket
 import stat
 import time
@@ -19,18 +21,17 @@ from pathlib import Path
 
 from .. import inodes
 from ..atomic import read_json, write_json
-from ..errors import ForeignError, NousVmError
-from ..foreign import printable, read_file
+from ..errors import NousVmError
+from ..foreign import printable
+from .filesystem import FileSystem
 from .links import Links, own_hash
 from .records import complete, last_record
 
-POLL = 0.02  # seconds between two looks
-HEARTBEAT = 1.0  # seconds after which the guard is told that all is as it was
+POLL = 0.05  # seconds between two looks: no event tells that a file system became read-only, and 0.1 s after that nothing is to be answered any more
 TORN = 1.0  # seconds for an incomplete record to be complete
 BLOCK = 1 << 20
 LARGEST = 8 << 20  # bytes of a record
-ERRORS = Path("/sys/fs/ext4")
-DEVICES = Path("/sys/dev/block")
+REPORT, ACCEPT = b"report", b"accept"  # what the guard asks for
 
 
 class Watched:
@@ -40,7 +41,9 @@ class Watched:
         self.descriptor, self.name, self.expected, self.memory = descriptor, name, expected, memory
         self.broken: dict[str, str] = {}  # what does not pass by itself
         self.since = 0.0  # when an incomplete record was seen first
-        self.errors = self._errors()
+        self.records = 0  # that came since this program was started
+        self.kept: dict[str, object] = {}
+        self.system = FileSystem(descriptor)
         kept = read_json(memory)
         found = os.fstat(descriptor)
         self.offset = complete(descriptor, found.st_size)
@@ -71,10 +74,11 @@ class Watched:
             self.chain, self.offset = Links(), 0
 
     def keep(self) -> None:
-        """Keep where the log ends, unless that is not known."""
-        if self.broken:
-            return
-        write_json(self.memory, {"inode": os.fstat(self.descriptor).st_ino, "offset": self.offset, "head": self.chain.head})
+        """Keep where the log ends, unless that is not known or as it was."""
+        where = {"inode": os.fstat(self.descriptor).st_ino, "offset": self.offset, "head": self.chain.head}
+        if not self.broken and where != self.kept:
+            write_json(self.memory, where)
+            self.kept = where
 
     def _state(self, found: os.stat_result) -> dict[str, str]:
         faults = {}
@@ -85,20 +89,7 @@ class Watched:
             faults["file"] = f"{self.name} has {found.st_nlink} names instead of one"
         if not inodes.flags(self.descriptor) & inodes.APPEND_ONLY:
             faults["flag"] = f"{self.name} is not append-only"
-        if os.fstatvfs(self.descriptor).f_flag & os.ST_RDONLY:
-            faults["read-only"] = f"the file system of {self.name} is read-only"
-        if self._errors() != self.errors:
-            faults["error"] = f"the file system of {self.name} has an error"
-        return faults
-
-    def _errors(self) -> int:
-        """Return how many errors ext4 has counted on the log's file system; 0 of another one."""
-        device = os.fstat(self.descriptor).st_dev
-        try:
-            name = os.path.basename(os.readlink(DEVICES / f"{os.major(device)}:{os.minor(device)}"))
-            return int(read_file(ERRORS / name / "errors_count"))
-        except (OSError, ForeignError, ValueError):
-            return 0
+        return faults | self.system.faults(self.name)
 
     def _records(self, size: int) -> dict[str, str]:
         """Follow what was appended."""
@@ -115,6 +106,7 @@ class Watched:
                 if fault := self.chain.fault(line):
                     self.broken["links"] = f"{self.name}: {fault}"
                     return {}
+                self.records += 1
             self.offset += whole
             if not whole:
                 return self._incomplete(len(block))
@@ -150,40 +142,49 @@ class Reporter:
         self.listener.listen(1)
         self.listener.setblocking(False)
         self.guard: socket.socket | None = None
-        self.told: tuple[float, dict[str, str]] = (0.0, {})
+        self.told: dict[str, str] | None = None  # nothing, for a guard that is to be told all
+        self.well = 0.0  # when all was well last
 
     def turn(self) -> None:
-        """Look once, and tell."""
+        """Wait until the guard asks or it is time for a look, look once, and tell."""
+        select.select([self.guard or self.listener], [], [], POLL)
+        with contextlib.suppress(BlockingIOError):
+            guard, _address = self.listener.accept()  # a new one is the only one
+            self._leave()
+            guard.setblocking(False)
+            self.guard = guard
+        begun = time.monotonic()
         faults: dict[str, str] = {}
         for log in self.logs:
             faults |= log.look()
+        self.well = self.well if faults else begun
+        if self.guard:
+            try:
+                self._tell(self.guard, faults)
+            except OSError:
+                self._leave()
+
+    def _tell(self, guard: socket.socket, faults: dict[str, str]) -> None:
+        """Do what the guard asks for, and tell it what it does not know."""
+        asked = b""
         with contextlib.suppress(BlockingIOError):
-            self.guard, _address = self.listener.accept()
-            self.guard.setblocking(False)
-            self.told = (0.0, {})
-        if not self.guard:
-            return
-        now = time.monotonic()
-        try:
-            if faults != self.told[1] or now - self.told[0] > HEARTBEAT:
-                self.guard.send(json.dumps({kind: printable(text, 200) for kind, text in faults.items()}).encode())
-                self.told = (now, faults)
-                self._keep()
-            self._answered(self.guard)
-        except OSError:
+            asked = guard.recv(16)
+            if not asked:
+                raise ConnectionResetError("the guard is gone")
+        if asked == ACCEPT:
+            for log in self.logs:
+                log.accept()
+        if asked == REPORT or faults != self.told:
+            sentences = {kind: printable(text, 200) for kind, text in faults.items()}
+            guard.send(json.dumps({"faults": sentences, "records": sum(log.records for log in self.logs), "well": self.well}).encode())
+            self.told = faults
+            for log in self.logs:
+                log.keep()
+
+    def _leave(self) -> None:
+        if self.guard:
             self.guard.close()
-            self.guard = None
-
-    def _keep(self) -> None:
-        for log in self.logs:
-            log.keep()
-
-    def _answered(self, guard: socket.socket) -> None:
-        """Do what the guard allows."""
-        with contextlib.suppress(BlockingIOError):
-            if guard.recv(16) == b"accept":
-                for log in self.logs:
-                    log.accept()
+        self.guard = self.told = None
 
 
 def opened() -> list[tuple[int, str]]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from ..pause import Reason
 
 FRONTEND, BACKEND, SERVER = "nous", "requests", "nous"
+CALLS = "answered"  # the table in which proxy.d/50-nous.cfg counts the calls of tools
 REJECT = "/etc/nous-vm/proxy.d/reject.map"  # what proxy.d/50-nous.cfg looks for a rejection in: the seconds after which to try again
 RETRY = 30  # seconds after which a client may try again, of a rejection without an end
 ANSWER = 1.2  # seconds that the proxy gets to answer, twice: less than a command around the server's stop may take
@@ -82,6 +83,14 @@ class Proxy:
     def in_flight(self) -> int:
         """Return how many requests the server is answering; event streams, which last, are not among them."""
         return sum(map(int, self._stat(BACKEND, "BACKEND", "scur")))
+
+    def calls(self) -> tuple[int, int]:
+        """Return how many calls of tools were answered since the proxy was started, and how many are under way. Raises ValueError if it does not count them."""
+        head, *rows = self.command(f"show table {CALLS}").strip().splitlines() or [""]
+        if not head.startswith(f"# table: {CALLS}"):
+            raise ValueError(f"{self.admin}: {head or 'no answer'}")
+        fields = dict(word.split("=", 1) for row in rows for word in row.split() if "=" in word)
+        return int(fields.get("gpc0", 0)), int(fields.get("conn_cur", 0))
 
     def _stat(self, proxy: str, side: str, name: str) -> list[str]:
         head, *rows = [line.split(",") for line in self.command("show stat").removeprefix("# ").splitlines() if line]

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import grp
 import pwd
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...cli import Result
 from ...errors import UsageError
-from ..watch import POLL, Reporter, Watched, opened
+from ..watch import Reporter, Watched, opened
 
 if TYPE_CHECKING:
     import argparse
@@ -39,4 +38,3 @@ def run(arguments: argparse.Namespace) -> Result:
     reporter = Reporter(logs, arguments.folder / "socket")
     while True:
         reporter.turn()
-        time.sleep(POLL)

@@ -95,9 +95,14 @@ class TestGuard:
         return folder
 
     def test_all_is_well(self, runtime: Path) -> None:
+        assert rows()["answers are recorded (x)"] == ("unknown", "the guard has not looked yet")
+        (runtime / "audit-x.json").write_text(json.dumps({"faults": {}, "rejects": False, "calls": 0}))
         found = rows()
         assert found["guard (x)"] == ("ok", "it runs, enforce")
-        assert found["answers are recorded (x)"] == ("ok", "as far as the guard sees")
+        assert found["answers are recorded (x)"] == (
+            "ok",
+            "each record links to the one before, and there is room for the next on a disk without errors",
+        )
         assert len([name for name in found if name.startswith("sandbox")]) == 5
 
     def test_what_it_sees(self, place: Place, runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,6 +113,7 @@ class TestGuard:
         assert rows()["answers are recorded (x)"] == ("warn", "no room")
         monkeypatch.setattr(check, "show", lambda *_names: SERVICE)
         assert rows()["guard (x)"] == ("fail", "audit-logrotate-x-guard.service, audit-logrotate-x-watch.service does not run")
+        assert rows()["answers are recorded (x)"] == ("unknown", "the guard does not run")
 
     def test_an_operator_broke_the_glass(self, runtime: Path) -> None:
         (runtime / "unaudited.json").write_text(json.dumps({"why": "it is urgent (alice)", "until": 4e9}))
@@ -126,12 +132,22 @@ class TestService:
         place.configure(units=[])
         assert rows()["service holds its log (x)"] == ("unknown", "none of no units runs")
 
-    def test_it_has_not_written_yet(self, place: Place, units: dict[str, Running]) -> None:
+    @pytest.mark.parametrize(
+        ("calls", "status", "why"),
+        [
+            (None, "unknown", "it may open it at its first record, and nobody here counts whether it was called"),
+            (0, "ok", "it opens it at its first record, and no call was answered that would be one"),
+            (3, "warn", "3 calls were answered since the last record; one that the server declines has none"),
+        ],
+    )
+    def test_it_has_not_written_yet(
+        self, place: Place, units: dict[str, Running], calls: int | None, status: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         units["w.service"] = Running("/w", "active")
-        assert rows()["service holds its log (x)"] == (
-            "unknown",
-            f"w.service runs but does not hold {place.log}: nothing written since its start",
-        )
+        monkeypatch.setattr(guard, "RUNTIME", tmp_path / "run")
+        (tmp_path / "run").mkdir()
+        guard.state_file("x").write_text(json.dumps({"calls": calls}))
+        assert rows()["service holds its log (x)"] == (status, f"w.service runs and does not hold {place.log} open: {why}")
 
     @pytest.mark.parametrize("appends", [True, False])
     def test_it_holds_the_log(self, place: Place, units: dict[str, Running], appends: bool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +159,7 @@ class TestService:
             found = rows()
             child.kill()
         who = f"sleep (pid {child.pid})"
-        held = ("ok", "w.service with O_APPEND")
+        held = ("ok", "w.service holds it open, and can do nothing but append")
         bad = ("fail", f"held open without O_APPEND, or mapped into memory: {place.log} by {who}")
         assert found["service holds its log (x)"] == (held if appends else bad)
         assert found["log writers append (x)"] == (("ok", "2 hold it open, with O_APPEND") if appends else ("fail", f"{who}, other (pid 1)"))

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import cli, inodes, locks, pause
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import guard, mend, room, speed
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import guard, mend, room, speed, watch
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.answers import Calls
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.commands import audit_watch
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.configuration import load
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.guard import Guard
@@ -33,10 +34,11 @@ class Watcher:
         self.listener.bind(str(path))
         self.listener.listen(1)
         self.guard: socket.socket | None = None
+        self.records, self.well = 0, 0.0
 
     def tell(self, **faults: str) -> None:
         self.guard = self.guard or self.listener.accept()[0]
-        self.guard.send(json.dumps(faults).encode())
+        self.guard.send(json.dumps({"faults": faults, "records": self.records, "well": self.well}).encode())
 
     def leave(self) -> None:
         if self.guard:
@@ -93,12 +95,26 @@ def guarding(place: Place, watcher: Watcher, runtime: Path, ran: Any, applied: A
     place.configure(guard="enforce", reserve=RESERVE)
     place.write(LINES)
     monkeypatch.setattr(guard, "POLL", 0.02)
-    monkeypatch.setattr(guard, "ROOM", 0)
     guarding = Guard(load(place.config))
     guarding.turn()
     watcher.tell()
     guarding.turn()
     return guarding
+
+
+@pytest.fixture
+def calls(guarding: Guard, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many calls the proxy saw answered, and how many are under way; empty, there is no proxy."""
+    found: list[int] = []
+
+    def answered() -> Calls:
+        if not found:
+            raise OSError
+        return Calls(*found)
+
+    guarding.answers.read = answered
+    monkeypatch.setattr(guard, "ASK", 0)
+    return found
 
 
 def test_traffic_flows_while_all_is_well(guarding: Guard, applied: list[bool], runtime: Path) -> None:
@@ -178,11 +194,99 @@ def test_nobody_watches(guarding: Guard, watcher: Watcher, monkeypatch: pytest.M
     assert not rejected()
 
 
-def test_a_message_that_is_none(guarding: Guard, watcher: Watcher) -> None:
+@pytest.mark.parametrize("message", [b"{", b"{}", b'{"faults": ["x"], "well": 1, "records": 1}', b'{"faults": {"x": "y"}, "well": [], "records": 1}'])
+def test_a_message_that_is_none(guarding: Guard, watcher: Watcher, message: bytes) -> None:
     assert watcher.guard
-    watcher.guard.send(b"{")
+    watcher.guard.send(message)
+    guarding.turn()
+    watcher.tell()
     guarding.turn()
     assert not rejected()
+
+
+class TestAnswers:
+    @pytest.fixture
+    def unheld(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(inodes, "written", lambda _path: False)
+
+    def test_calls_are_answered_and_the_server_does_not_hold_the_log(
+        self, guarding: Guard, watcher: Watcher, calls: list[int], unheld: None, ran: list[tuple[str, ...]], runtime: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calls[:] = 5, 0
+        guarding.turn()
+        watcher.tell()
+        guarding.turn()
+        calls[:] = 14, 0
+        watcher.tell()
+        guarding.turn()
+        assert (rejected(), json.loads((runtime / "audit-x.json").read_text())["calls"]) == (False, 9), "the server may have declined as many"
+        calls[:] = 15, 0
+        guarding.turn()
+        assert not rejected(), "a record may have come meanwhile"
+        watcher.tell()
+        guarding.turn()
+        assert rejected()
+        [reason] = pause.reasons()
+        assert "10 calls were answered since the last record, and nobody holds the log open to write another" in reason.why
+        monkeypatch.setattr(guard, "systemctl", lambda *_arguments: (runtime / "audit-x.mended").touch())
+        guarding.attempts = []
+        guarding.turn()
+        guarding.turn()
+        assert not rejected(), "the server was started anew"
+
+    def test_not_while_records_come_or_the_log_is_held(
+        self, guarding: Guard, watcher: Watcher, calls: list[int], unheld: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for number in range(3):
+            calls[:] = 20 * number, 0
+            watcher.records = number
+            guarding.turn()
+            watcher.tell()
+            guarding.turn()
+        assert not rejected()
+        monkeypatch.setattr(inodes, "written", lambda _path: True)
+        calls[:] = 100, 0
+        watcher.tell()
+        guarding.turn()
+        assert not rejected()
+
+    def test_what_left_before_the_rejection_is_counted_when_nothing_is_under_way(
+        self, guarding: Guard, watcher: Watcher, calls: list[int], trail: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calls[:] = 100, 2
+        watcher.records, watcher.well = 90, guarding.heard
+        guarding.turn()
+        watcher.tell()
+        guarding.turn()
+        calls[:] = 108, 1
+        watcher.records = 95
+        watcher.tell(**{"read-only": "the file system is read-only"})
+        guarding.turn()
+        assert rejected()
+        assert "answers without a record" not in trail.read_text(), "one is under way"
+        calls[:] = 109, 0
+        guarding.turn()
+        guarding.turn()
+        [told] = [entry for entry in map(json.loads, trail.read_text().splitlines()) if entry["event"] == "answers without a record"]
+        assert (told["result"], told["milliseconds"] >= 0) == ("at most 4", True)
+
+    def test_without_a_proxy_nothing_is_counted(self, guarding: Guard, watcher: Watcher, calls: list[int], trail: Path, runtime: Path) -> None:
+        watcher.tell(error="the file system has an error")
+        guarding.turn()
+        assert [entry["result"] for entry in map(json.loads, trail.read_text().splitlines())] == ["failed", "not counted"]
+        assert json.loads((runtime / "audit-x.json").read_text())["calls"] is None
+
+    def test_what_does_not_end_is_not_waited_for(
+        self, guarding: Guard, watcher: Watcher, calls: list[int], trail: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calls[:] = 100, 2
+        guarding.turn()
+        watcher.tell()
+        guarding.turn()
+        watcher.tell(error="the file system has an error")
+        monkeypatch.setattr(guard, "DRAINED", -1)
+        guarding.turn()
+        assert "at most 0" in trail.read_text()
 
 
 def test_a_rotation_is_no_attack(guarding: Guard, watcher: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +313,10 @@ def test_a_cut_that_the_watcher_was_too_slow_for_is_accepted_if_it_links(
     guarding.turn()
     assert not rejected()
     assert watcher.guard
-    assert watcher.guard.recv(100) == b"accept"
+    heard = [watcher.guard.recv(100)]
+    while heard[-1] != watch.ACCEPT:
+        heard.append(watcher.guard.recv(100))
+    assert set(heard) <= {watch.ACCEPT, watch.REPORT}
     links[0] = False
     watcher.tell(cut="it was cut")
     guarding.turn()
@@ -311,6 +418,11 @@ def test_a_log_whose_cut_would_take_too_long_is_rotated_early(guarding: Guard, r
     guarding.turn()
     assert ran == [("start", "--no-block", "audit-logrotate-x.service")]
     assert speed.largest(guarding.logs[0]) > 10
+
+
+def test_the_proxy_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.proxy.Proxy.calls", lambda _proxy: (7, 1))
+    assert guard.answered() == (7, 1)
 
 
 def test_the_proxy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 import os
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import inodes
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import watch
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import filesystem, watch
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.chain import entry_hash
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.filesystem import FileSystem
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.links import Links
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.watch import Reporter, Watched
 from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.audit.place import Place
@@ -136,7 +136,7 @@ def test_what_else_is_wrong(place: Place, log: Watched, monkeypatch: pytest.Monk
     place.log.chmod(0o644)
     os.link(place.log, tmp_path / "second")
     monkeypatch.setattr(os, "fstatvfs", lambda _descriptor: os.statvfs_result((0,) * 8 + (os.ST_RDONLY, 255, 1)))
-    monkeypatch.setattr(Watched, "_errors", lambda _log: 1)
+    monkeypatch.setattr(FileSystem, "_errors", lambda _system: 1)
     assert log.look() == {
         "flag": "log is not append-only",
         "owner": "log is 0644 0:0 instead of 0600 0:0",
@@ -152,17 +152,30 @@ def test_what_else_is_wrong(place: Place, log: Watched, monkeypatch: pytest.Monk
     assert log.look() == {"error": "log cannot be read: Input/output error"}
 
 
-def test_errors_that_ext4_counts(log: Watched, descriptor: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_that_ext4_counts(descriptor: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     device = os.fstat(descriptor).st_dev
-    monkeypatch.setattr(watch, "DEVICES", tmp_path / "block")
-    monkeypatch.setattr(watch, "ERRORS", tmp_path / "ext4")
+    monkeypatch.setattr(filesystem, "DEVICES", tmp_path / "block")
+    monkeypatch.setattr(filesystem, "ERRORS", tmp_path / "ext4")
     (tmp_path / "block").mkdir()
     (tmp_path / "block" / f"{os.major(device)}:{os.minor(device)}").symlink_to("../../devices/sdx1")
+    assert FileSystem(descriptor).faults("log") == {}, "of another file system"
     (tmp_path / "ext4/sdx1").mkdir(parents=True)
-    (tmp_path / "ext4/sdx1/errors_count").write_text("3\n")
-    assert set(log.look()) == {"error"}
-    log.errors = 3  # of before it was started
-    assert log.look() == {}
+    count = tmp_path / "ext4/sdx1/errors_count"
+    count.write_text("3\n")
+    system = FileSystem(descriptor)
+    assert system.faults("log") == {}, "they were there before it was started"
+    count.write_text("14\n")
+    assert system.faults("log") == {"error": "the file system of log has an error"}
+
+
+def test_a_file_system_that_was_shut_down(log: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of xfs, say: nothing can be read any more, and no count tells of it."""
+
+    def pread(*_arguments: int) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "pread", pread)
+    assert log.look() == {"error": "log cannot be read: Input/output error"}
 
 
 def test_a_log_without_a_chain_has_whole_records() -> None:
@@ -198,31 +211,59 @@ def test_a_large_record_is_a_record(place: Place, writer: Writer, log: Watched, 
     assert set(log.look()) == {"torn"}
 
 
+class Asker:
+    """The guard's end of the socket."""
+
+    def __init__(self, path: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket.connect(str(path))
+        self.socket.settimeout(5)
+
+    def heard(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.socket.recv(1000))
+        return found
+
+
 def test_the_guard_is_told_and_answers(writer: Writer, log: Watched, place: Place, tmp_path: Path) -> None:
     reporter = Reporter([log], tmp_path / "socket")
     reporter.turn()  # nobody listens
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as guard:
-        guard.connect(str(tmp_path / "socket"))
-        guard.settimeout(5)
-        reporter.turn()
-        assert json.loads(guard.recv(1000)) == {}
-        reporter.turn()  # as it was
-        assert json.loads(log.memory.read_text())["head"] == writer.head
-        writer.append()
-        assert place.run("rotate") == 0
-        reporter.turn()
-        assert set(json.loads(guard.recv(1000))) == {"cut"}
-        guard.send(b"accept")
-        reporter.turn()
-        reporter.turn()
-        assert json.loads(guard.recv(1000)) == {}
-        reporter.told = (time.monotonic() - 2, {})
-        reporter.turn()
-        assert json.loads(guard.recv(1000)) == {}, "that it is still there"
-    for _turn in range(3):
-        reporter.told = (0.0, {})
-        reporter.turn()
+    assert reporter.well > 0
+    guard = Asker(tmp_path / "socket")
+    reporter.turn()
+    assert guard.heard() == {"faults": {}, "records": 0, "well": reporter.well}
+    reporter.turn()  # as it was, and nobody asked
+    assert json.loads(log.memory.read_text())["head"] == writer.head
+    writer.append()
+    assert place.run("rotate") == 0
+    reporter.turn()
+    well = reporter.well
+    assert set(guard.heard()["faults"]) == {"cut"}
+    guard.socket.send(watch.ACCEPT)
+    reporter.turn()
+    assert reporter.well == well
+    reporter.turn()
+    assert guard.heard() == {"faults": {}, "records": 1, "well": reporter.well}
+    assert reporter.well > well
+    log.memory.unlink()
+    guard.socket.send(watch.REPORT)
+    reporter.turn()
+    assert guard.heard()["faults"] == {}
+    assert not log.memory.exists(), "nothing is new"
+    guard.socket.close()
+    reporter.turn()
     assert reporter.guard is None
+    reporter.listener.close()
+
+
+def test_a_new_guard_is_the_only_one(log: Watched, tmp_path: Path) -> None:
+    reporter = Reporter([log], tmp_path / "socket")
+    first, second = Asker(tmp_path / "socket"), Asker(tmp_path / "socket")
+    reporter.turn()
+    assert first.heard()["faults"] == {}
+    reporter.turn()
+    assert second.heard()["faults"] == {}
+    assert first.socket.recv(10) == b""
+    second.socket.close()
     reporter.listener.close()
 
 

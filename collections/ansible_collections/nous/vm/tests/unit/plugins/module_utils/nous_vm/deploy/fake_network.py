@@ -19,6 +19,7 @@ class FakeProxy:
     def __init__(self, path: Path) -> None:
         self.path, self.paused, self.map, self.in_flight, self.log = path, False, dict[str, str](), 0, list[str]()
         self.silent = self.broken = False
+        self.table = ""
         self.listener: socket.socket | None = None
 
     def start(self) -> None:
@@ -56,6 +57,8 @@ class FakeProxy:
         if command == "show stat":
             status = "PAUSED" if self.paused else "OPEN"
             return f"# pxname,svname,scur,status,\nnous,FRONTEND,0,{status},\nrequests,nous,{self.in_flight},no check,\nrequests,BACKEND,{self.in_flight},UP,\n"
+        if words[:2] == ["show", "table"]:
+            return self.table
         if words[:2] == ["show", "map"]:
             return "".join(f"0x1 {key} {value}\n" for key, value in self.map.items())
         if words[:2] == ["clear", "map"]:

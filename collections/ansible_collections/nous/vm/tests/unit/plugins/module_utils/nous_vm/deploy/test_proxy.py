@@ -38,6 +38,17 @@ def test_traffic_flows_when_nobody_has_a_reason(bare: Host, proxy: Proxy) -> Non
     assert proxy.traffic() == "flows"
 
 
+def test_calls_are_counted(bare: Host, proxy: Proxy) -> None:
+    head = "# table: answered, type: string, size:10, used:"
+    bare.proxy.table = f"{head}0\n"
+    assert proxy.calls() == (0, 0), "none since it was started"
+    bare.proxy.table = f"{head}1\n0x7f: key=calls use=2 exp=0 shard=0 gpc0=141 conn_cur=2\n"
+    assert proxy.calls() == (141, 2)
+    bare.proxy.table = "No such table\n"
+    with pytest.raises(ValueError, match="No such table"):
+        proxy.calls()
+
+
 def test_nothing_flows_between_a_rejection_and_a_pause(bare: Host, proxy: Proxy) -> None:
     pause.add("operator", "y", reject=True, seconds=90)
     traffic.apply(proxy)
