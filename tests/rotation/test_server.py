@@ -178,7 +178,7 @@ def test_an_error_of_the_file_system_costs_what_left_before_it_was_seen(server: 
     missing, (most, milliseconds) = len(look(server)["missing"]), unrecorded(server)
     print(f"{missing} answers had no record, the guard counted {most} at most; {milliseconds} ms from the last look that saw all well to the rejection")
     assert missing <= most <= missing + 10  # what was under way, of four sessions, and what they ask beside
-    assert milliseconds <= 300  # 100 is what is promised
+    assert milliseconds <= 300  # the promise is 100
     watch = "audit-logrotate-nous-watch.service"
     server.sh(f"systemctl stop nous.service {watch}; umount /var/log/nous; mount -o loop /var/tmp/disk /var/log/nous; systemctl start nous.service {watch}")
     wait_for(server, "401", 60)

@@ -43,6 +43,7 @@ class Ledger:
         self.part = Part("checkpoints")
         self.count = self.damaged = 0
         self.last: Checkpoint | None = None
+        self.back = ""  # where the host's clock went back first: no fault, because it may have been mended
         self._keys = dict(trusted)  # those that may sign the next one
         self._known = dict(trusted)  # and all that ever might, for what had left
 
@@ -89,6 +90,8 @@ class Ledger:
         if fault:
             self.part.fail(signed.place, signed.line, fault)
         self.count += 1
+        if self.last and signed.found.time < self.last.time:
+            self.back = self.back or f"the host's clock went back after {self.last.label}, to {signed.found.time}"
         self.last = signed.found
         return signed.found
 
@@ -97,6 +100,8 @@ class Ledger:
             self.part.note("there are none")
         elif self.last:
             self.part.note(f"{self.count}, the last is {self.last.label}")
+        if self.back:
+            self.part.note(self.back)
         if self.damaged:
             self.part.note(f"{self.damaged} lines were cut short while they were written")
 

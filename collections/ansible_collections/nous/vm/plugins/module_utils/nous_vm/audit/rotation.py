@@ -70,7 +70,7 @@ class Rotation:
                         raise NousVmError(f"given up {TRIES} times in a row: {error}") from error
                     time.sleep(AGAIN)
             for log in logs:
-                reject_overwriters(log.live, writers(log.live))
+                self._look_again(log)
 
     def recover(self) -> None:
         """Complete what was interrupted, or take it back, set the flags, thaw; change nothing when all is well."""
@@ -150,6 +150,14 @@ class Rotation:
         if thawed:
             events.record("thawed too early", "failed", units=thawed)
             raise NousVmError(f"{thawed} was thawed by somebody else while the log was cut: compare the log with a copy")
+
+    def _look_again(self, log: Log) -> None:
+        """Name who opened the log while it was not append-only: a process of its group that started outside the units in just that moment."""
+        try:
+            reject_overwriters(log.live, writers(log.live))
+        except NousVmError as error:
+            events.record("log can be overwritten", "failed", why=str(error))
+            raise
 
     def _frozen(self, copies: list[Copy], walks: Walks, pause: Pause) -> list[float]:
         """Do all that has to be done while the units are frozen; return the milliseconds of each cut."""

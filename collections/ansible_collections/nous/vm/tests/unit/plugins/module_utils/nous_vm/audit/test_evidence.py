@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from time import gmtime
 
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import cli
@@ -303,6 +304,21 @@ class TestRoot:
         yesterday.days(2)
         assert yesterday.faults() == {}
         assert yesterday.faults(left)[LOG_PART][:2] == (f"{LOG}.2.gz", 5)
+
+    def test_sets_the_clock(self, estate: Estate, left: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A clock that is wrong is signed like one that is right. What receives the journal knows; here only a step back is seen, and is no fault."""
+        monkeypatch.setattr("time.gmtime", lambda: gmtime(4e9))
+        estate.write()
+        (ahead,) = estate.sign()
+        assert (estate.faults(left), "clock" in str(estate.verify()["checkpoints"].notes)) == ({}, False)
+        monkeypatch.setattr("time.gmtime", lambda: gmtime(1e9))
+        estate.write()
+        (behind,) = estate.sign()
+        number = int(payload(behind)["sequence"])
+        assert estate.faults(left) == {}
+        assert estate.verify(left)["checkpoints"].notes[-1] == (
+            f"the host's clock went back after checkpoint {number - 1} of {payload(ahead)['time']}, to 2001-09-09T01:46:40Z"
+        )
 
     def test_edits_drops_and_cuts_checkpoints(self, estate: Estate, left: Path) -> None:
         lines = estate.lines("checkpoints.jws")

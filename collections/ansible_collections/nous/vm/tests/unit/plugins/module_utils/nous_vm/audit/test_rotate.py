@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import cli, inodes, locks
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import invocation, rotation, segment
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import InterruptedWork, LockedError, UsageError
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.processes import Process
 from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.audit.place import LINES, LOGS, Place
 
 NOTHING = {"empty": b"", "one record": b"a\n", "torn": b"a", "one and torn": b"a\nb"}
@@ -110,6 +111,16 @@ def test_wrong_mode_is_mended_in_the_window(place: Place) -> None:
 
 class TestRejected:
     """Nothing changes, and the reason is printed."""
+
+    def test_a_process_that_opened_it_in_the_moment_of_the_cut(
+        self, place: Place, trail: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        inode = place.write(LINES)
+        monkeypatch.setattr(rotation, "writers", lambda _log: [Process(7, "thief", "/x", appends=False)] if place.archive.exists() else [])
+        assert place.run("rotate") == 1
+        assert "is held open for writing without O_APPEND, or mapped into memory, by thief (pid 7): stop it" in capsys.readouterr().err
+        assert '"event": "log can be overwritten"' in trail.read_text()
+        place.assert_complete(LINES, inode)
 
     def test_a_process_outside_the_units_that_writes(self, place: Place, capsys: pytest.CaptureFixture[str]) -> None:
         place.write(LINES)
