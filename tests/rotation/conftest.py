@@ -229,13 +229,13 @@ WantedBy=multi-user.target
 """
 
 
-def traced() -> str:
+def traced(name: str = NAME) -> str:
     """The command of the rotation, as the role installed it, but under trace.py, which may kill it."""
     command = "/usr/bin/python3 -I /usr/local/sbin/nous-vm audit"
     under = f"/usr/bin/python3 {TOOLS}/trace.py"
     return f"""[Service]
 ExecStart=
-ExecStart={under} rotate -- {command} rotate --name {NAME}
+ExecStart={under} rotate -- {command} rotate --name {name}
 SystemCallFilter=@debug
 ReadWritePaths=-/run/{NAME} -/run/rotation-memory
 """
@@ -249,7 +249,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     archive = tmp_path_factory.mktemp("release") / "nous-1.0.0.tar.gz"
     subprocess.run([sys.executable, REPOSITORY / "tests/standin/pack.py", archive], check=True)
     variables = {
-        "audit_logrotate_keep": KEEP,
+        "audit_logrotate_keep": 40 if FULL else 2,  # so that some go
         "audit_logrotate_reserve": 4,
         "nous_service_issuer": "https://nous.example.org",
         "nous_service_python": "/usr/bin/python3",
@@ -264,9 +264,9 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             host.mount(megabytes=64, directory="/var/log/nous")
         done = apply(host, ["python_runtime", "audit_logrotate", "nous_service"], None, **variables)
         assert done.returncode == 0, done.stdout + done.stderr
-        for tool in (HERE / "drive.py", HERE / "load.py", REPOSITORY / "tests/clients/mcp_client.py", REPOSITORY / "tests/standin/chain.py"):
+        for tool in (HERE / "drive.py", HERE / "trace.py", HERE / "load.py", REPOSITORY / "tests/clients/mcp_client.py", REPOSITORY / "tests/standin/chain.py"):
             host.put(f"{TOOLS}/{tool.name}", tool.read_text(encoding="utf-8"))
-        host.put("/etc/systemd/system/audit-logrotate-nous.service.d/often.conf", "[Unit]\nStartLimitIntervalSec=0\n")
+        host.put("/etc/systemd/system/audit-logrotate-nous.service.d/traced.conf", traced("nous"))
         host.run("systemctl", "daemon-reload")
         yield host
     finally:

@@ -5,6 +5,7 @@
 {"kill": "unit", "times": N, "seed": S}          N times: kill one or all of a rotation at a random time, then one that is not
 {"frozen": [N, ...], "program": BOOL}            for each N: kill the service while a rotation waits at its call N, frozen; and the rotation too
 {"fail": LABEL, "how": ERRNO, "at": [N, ...]}    for each N: a rotation of whose LABEL the call N fails, then one that does not
+{"steps": [N, ...]}                              for each N: a rotation at whose every call a day begins, until the server has pinned its head; N is the day
 {"memory": LABEL, "limits": [BYTES, ...]}        for each: a rotation whose LABEL gets no more memory, then one that does
 
 "name" and "writer" say which rotation, and which service writes, if not those of the tests.
@@ -34,6 +35,8 @@ RECOVER = f"audit-logrotate-{NAME}-recover.service"
 CGROUP = Path(f"/sys/fs/cgroup/system.slice/{ROTATE}")
 WRITER = work.get("writer", f"{NAME}-writer.service")
 PLACE = Path("/run/rotation-test")
+STEP = PLACE / "step"
+DAY, ANCHORS = Path("/var/lib/nous/day"), Path("/var/log/nous/audit-anchors.jsonl")
 TIGHT = Path("/run/rotation-memory/tight")  # of version 1: on the machines that these hosts run on, it is that hierarchy that has the memory controller
 ANSWER = 3.0  # seconds for systemd to answer: as long as a freeze may last at most, whatever becomes of the rotation
 wrong: list[str] = []
@@ -179,6 +182,32 @@ def kill_frozen(at: int) -> str:
     return f"{held}, and systemd answered after {took:.2f} s"
 
 
+def anchored_at_each_step(day: int) -> str:
+    """Have a day begin before each call of a rotation that changes a file, and wait until the server has pinned what it finds; not while it is frozen."""
+    (PLACE / "plan").write_text("rotate step nous.slice", encoding="utf-8")
+    STEP.unlink(missing_ok=True)
+    systemctl("start", "--no-block", ROTATE)
+    pinned = 0
+    while STEP.exists() or shown("ActiveState") in ("activating", "deactivating"):
+        if not STEP.exists():
+            continue
+        before, until = ANCHORS.stat().st_size, time.monotonic() + 60
+        new = DAY.with_name("day.step")
+        new.write_text(f"day {day}.{pinned}", encoding="utf-8")
+        new.rename(DAY)
+        while ANCHORS.stat().st_size == before and not wrong:
+            if time.monotonic() > until:
+                wrong.append(f"no anchor before {STEP.read_text(encoding='utf-8')}")
+            time.sleep(0.005)
+        pinned += 1
+        STEP.unlink()
+    (PLACE / "plan").unlink()
+    settle()
+    if shown("Result") != "success":
+        wrong.append(f"the rotation of day {day} failed")
+    return f"{pinned} anchors"
+
+
 def run_out_of_memory(label: str, limit: int) -> str:
     """Give a program no more memory than that; return that the kernel killed somebody for it, or nothing if it was enough."""
     before = killed_for_memory()
@@ -224,6 +253,8 @@ def attempts() -> Iterator[str]:
             yield happened
     for at in work.get("frozen", []):
         yield kill_frozen(at)
+    for day in work.get("steps", []):
+        yield anchored_at_each_step(day)
 
 
 done: list[str] = []
@@ -236,7 +267,7 @@ for happened in attempts():
         break  # there is no such place any more, or memory was enough
     done.append(happened)
     look(happened)
-    if "frozen" not in work or work["program"]:  # else the one after it is the next, or the one that was not killed itself
+    if "steps" not in work and ("frozen" not in work or work["program"]):  # else the one after it is the next, or the one that was not killed itself
         began = time.monotonic()
         rotate(f"the rotation after {happened}")
         took = time.monotonic() - began

@@ -17,14 +17,26 @@ LOG, ANCHORS = "/var/log/nous/audit.jsonl", "/var/log/nous/audit-anchors.jsonl"
 PYTHON, TOOLS = "/opt/nous/current/venv/bin/python", "/usr/local/lib/rotation-test"
 REPORTED = "/run/rotation-test/reported"
 LOAD = "rotation-load"
-# chain.walk follows every link, oldest record first, and raises where one does not lead on: lost, torn, doubled or changed.
-LOOK = """
-import json, pathlib, sys
+KEPT = "/run/rotation-test/kept"
+# Keeps what is in the archives before they expire, each by the time of its first record; then chain.walk follows every link, oldest record first, and raises
+# where one does not lead on: lost, torn, doubled or changed.
+LOOK = f"""
+import gzip, json, pathlib, sys
 import chain
-log, reported = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]).read_text().split()
-files = chain.files(log)
-there = {record["entry_hash"] for record in chain.walk(files)}
-print(json.dumps({"segments": len(files) - 1, "records": len(there), "reported": len(reported), "missing": [one for one in reported if one not in there]}))
+log, reported, kept = pathlib.Path("{LOG}"), pathlib.Path("{REPORTED}-note").read_text().split(), pathlib.Path("{KEPT}")
+kept.mkdir(exist_ok=True)
+archives = chain.files(log)[:-1]
+for path in archives:
+    content = path.read_bytes()
+    content = gzip.decompress(content) if path.suffix == ".gz" else content
+    (kept / json.loads(content.split(b"\\n", 1)[0])["ts"]).write_bytes(content)
+files = [*sorted(kept.iterdir()), log]
+if sys.argv[1:]:
+    sys.exit()  # the log is being written
+first = json.loads(files[0].read_bytes().split(b"\\n", 1)[0])
+there = {{record["entry_hash"] for record in chain.walk(files, first["prev_hash"])}}
+missing = [one for one in reported if one not in there]
+print(json.dumps({{"archives": len(archives), "segments": len(files) - 1, "records": len(there), "reported": len(reported), "missing": missing}}))
 """
 # A new day twice a second.
 DAYS = (
@@ -60,25 +72,30 @@ NOUS = {"name": "nous", "writer": "nous.service"}
 def load(server: Host, sessions: int = 4, tool: str = "note", size: int = 200) -> None:
     """Have clients call the server, and note each answer. size: of a note, in characters."""
     how = f"{PYTHON} {TOOLS}/load.py https://nous.example.org /run/nous-proxy/mcp.sock {sessions} {REPORTED}-{tool} {tool} {size}"
-    server.sh(f"rm -f {REPORTED}-{tool}; systemd-run --quiet --collect --unit={LOAD}-{tool} {how}")
+    server.sh(f"rm -rf {REPORTED}-{tool} {KEPT if tool == 'note' else ''}; systemd-run --quiet --collect --unit={LOAD}-{tool} {how}")
 
 
 def test_the_server_under_load(server: Host, full: bool) -> None:
     """Rotated while clients call it; in between it is restarted, killed, and flushed.
 
-    At any moment a day may begin, at whose first call the server walks through its archives and pins what it finds; and another client asks its verifier all
-    the time. To neither of them a rotation is tampering; and the guard sees nothing to reject.
+    At any moment a day may begin, at whose first call the server walks through its archives and pins what it finds, and in every eighth rotation one begins at
+    each step; and another client asks its verifier all the time. To neither of them a rotation is tampering; the guard sees nothing to reject; and of the
+    archives no more stay than are to be kept.
     """
     server.sh(f"systemctl stop nous.service; chattr -a {ANCHORS}; : > {ANCHORS}; chattr +a {ANCHORS}; systemctl start nous.service")
     server.sh(f"systemd-run --quiet --collect --unit=rotation-days sh -c '{DAYS}'")
     server.sh("cp /var/log/nous-vm/trail.jsonl /run/rotation-test/trail")
     load(server)
     load(server, 1, "audit_anchor_verify")
-    rounds, each = (15, 8) if full else (3, 1)
+    rounds, each = (15, 7) if full else (3, 1)
     for number in range(rounds):
         # More records each time, by clients that are still being answered.
         answered(server, 60)
         assert server.drive(rotations=each, pause=0.2, **NOUS)["wrong"] == NONE
+        if full:
+            done = server.drive(steps=[number], **NOUS)
+            assert (done["wrong"], int(done["done"][0].split()[0]) > 20) == (NONE, True), done
+        server.out("env", f"PYTHONPATH={TOOLS}", "python3", "-c", LOOK, "keep")
         how = ("restart nous.service", "kill --signal=SIGKILL nous.service", "start --no-block nous-state-flush.service")[number % 3]
         server.sh(f"systemctl {how}")
         server.sh("until systemctl is-active --quiet nous.service; do sleep 0.05; done")
@@ -86,7 +103,8 @@ def test_the_server_under_load(server: Host, full: bool) -> None:
     found = look(server)
     assert found["missing"] == [], found
     assert found["reported"] > 60 * rounds
-    assert found["segments"] >= rounds * each
+    assert found["segments"] >= rounds * (each + full)
+    assert found["archives"] == (40 if full else 2)
     verdicts = server.sh(f"cat {REPORTED}-audit_anchor_verify").splitlines()
     assert len(verdicts) > 5 * rounds
     assert [one for one in verdicts if not json.loads(one)["ok"]] == []
@@ -104,7 +122,7 @@ def answered(server: Host, more: int) -> None:
 
 def look(server: Host) -> Any:
     """Walk the chain, and look for every record that was reported."""
-    return json.loads(server.out("env", f"PYTHONPATH={TOOLS}", "python3", "-c", LOOK, LOG, f"{REPORTED}-note"))
+    return json.loads(server.out("env", f"PYTHONPATH={TOOLS}", "python3", "-c", LOOK))
 
 
 def wait_for(server: Host, code: str, seconds: float) -> None:

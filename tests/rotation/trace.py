@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TextIO
 
 PLACE = Path("/run/rotation-test")
+STEP = PLACE / "step"  # is there while the command waits before a call
 TIGHT = Path("/run/rotation-memory/tight")
 TRACEME, POKEUSER, SYSCALL, SETOPTIONS, GET_SYSCALL_INFO = 0, 6, 24, 0x4200, 0x420E
 RAX, ORIG_RAX = 80, 120  # where struct user keeps the result and the number of a system call
@@ -95,6 +96,14 @@ def act(pid: int, action: str, at: str, entry: bool, call: str, out: TextIO) -> 
     return action == "kill"
 
 
+def step(slice: str, call: str) -> None:
+    """Wait before a call until the file is removed, unless those are frozen who would do something meanwhile."""
+    if "frozen 1" not in Path(f"/sys/fs/cgroup/{slice}/cgroup.events").read_text(encoding="ascii"):
+        STEP.write_text(call, encoding="utf-8")
+        while STEP.exists():
+            time.sleep(0.002)
+
+
 def fail(pid: int, action: str, entry: bool) -> bool:
     """Put an error in the place of a call: at its entry it is made none, at its end it gets the error; return whether it is the end."""
     if entry:
@@ -139,6 +148,8 @@ def run(command: list[str], log: Path, action: str, wanted: str) -> int:
         for position, (entry, call) in enumerate(calls(pid)):
             if not entry:
                 out.write(f"{call}\n")
+            if action == "step" and entry:
+                step(wanted, call)
             if action in errno.errorcode.values() and str(position // 2) == wanted and fail(pid, action, entry):
                 out.write(f"failed at {wanted}, {action} for {call}\n")
             if is_wanted(wanted, position, entry, call) and act(pid, action, str(position), entry, call, out):
