@@ -16,14 +16,15 @@ class Service:
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         self.waiting = self.recorded = self.answered = self.records = self.left = 0
-        self.broken = False
+        self.broken = self.rejecting = False
 
     def step(self) -> None:
-        self.waiting += self.waiting + self.recorded < 8 and self.chance.random() < 0.5
+        self.waiting += not self.rejecting and self.waiting + self.recorded < 8 and self.chance.random() < 0.5
         if self.waiting and self.chance.random() < 0.5:
-            self.waiting, self.recorded, self.records = self.waiting - 1, self.recorded + 1, self.records + (not self.broken)
+            self.waiting, self.recorded = self.waiting - 1, self.recorded + 1
+            self.records, self.left = self.records + (not self.broken), self.left + self.broken
         if self.recorded and self.chance.random() < 0.5:
-            self.recorded, self.answered, self.left = self.recorded - 1, self.answered + 1, self.left + self.broken
+            self.recorded, self.answered = self.recorded - 1, self.answered + 1
 
     def calls(self) -> Calls:
         return Calls(self.answered, self.waiting + self.recorded)
@@ -42,8 +43,14 @@ def test_what_is_said_is_a_bound() -> None:
                 service.step()
             answers.told(service.records, well=True)
             assert before != service.records or (answers.since_record or 0) <= 2, "every answer was recorded"
+        for _step in range(service.chance.randrange(100)):
+            service.step()
         service.broken = True
         for _step in range(service.chance.randrange(60)):
+            service.step()
+        answers.told(service.records, well=False)
+        service.rejecting = True
+        while service.calls().under_way:
             service.step()
         answers.count()
         unrecorded = answers.unrecorded()

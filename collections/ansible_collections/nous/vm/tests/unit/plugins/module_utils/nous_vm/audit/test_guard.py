@@ -258,6 +258,7 @@ class TestAnswers:
         guarding.turn()
         watcher.tell()
         guarding.turn()
+        monkeypatch.setattr(guard, "ASK", 1e9)  # what was asked before does not count
         calls[:] = 108, 1
         watcher.records = 95
         watcher.tell(**{"read-only": "the file system is read-only"})

@@ -174,6 +174,7 @@ def test_a_file_system_that_was_shut_down(log: Watched, monkeypatch: pytest.Monk
     def pread(*_arguments: int) -> bytes:
         raise OSError(5, "Input/output error")
 
+    log.system.counter = None
     monkeypatch.setattr(os, "pread", pread)
     assert log.look() == {"error": "log cannot be read: Input/output error"}
 
