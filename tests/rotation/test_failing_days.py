@@ -91,7 +91,7 @@ def small_disk(host: Host) -> Iterator[Host]:
 def test_failing_days_cost_nothing(small_disk: Host, full: bool) -> None:
     host = small_disk
     assert host.drive(rotations=3)["wrong"] == NONE
-    for day in [*CAUSES] * (10 if full else 1):
+    for day in [*CAUSES] * (5 if full else 1):
         before = host.archives()
         with CAUSES[day](host) as reason:
             assert not host.rotate(), day
