@@ -38,7 +38,7 @@ def play(playbook: str, inventory: Path, *arguments: str, cwd: Path, pwd: str | 
     return done.returncode, " ".join((done.stdout + done.stderr).split())
 
 
-@pytest.mark.parametrize("playbook", PLAYBOOKS)
+@pytest.mark.parametrize("playbook", [name for name in PLAYBOOKS if name != "new"])  # which writes an inventory
 def test_no_host_is_a_failure_with_a_sentence(playbook: str, tmp_path: Path) -> None:
     (tmp_path / "inventory").write_text("[nous]\n[others]\na.example.org\n", encoding="utf-8")
     code, printed = play(playbook, tmp_path / "inventory", cwd=tmp_path)

@@ -39,10 +39,10 @@ class Acting:
 
         monkeypatch.setattr(ActionBase, "_execute_module", executed)
 
-    def run(self, arguments: dict[str, Any], variables: dict[str, Any] | None = None) -> dict[str, Any]:
+    def run(self, arguments: dict[str, Any], variables: dict[str, Any] | None = None, check: bool = False) -> dict[str, Any]:
         loader, known = DataLoader(), trusted({"inventory_hostname": "host", **(variables or {})})
         task = Task()
-        task.args, task.async_val = arguments, 0
+        task.args, task.async_val, task.check_mode = arguments, 0, check
         action = self.plugin(
             task=task, connection=MagicMock(), play_context=MagicMock(), loader=loader, templar=Templar(loader, variables=known), shared_loader_obj=None
         )
