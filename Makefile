@@ -1,4 +1,4 @@
-.PHONY: up dist test test-one test-one-clean lint unit molecule contract bench vm clean key-full rotation-full gate-full service-full ways-full
+.PHONY: up dist docs evidence test test-one test-one-clean lint unit molecule contract bench vm clean key-full rotation-full gate-full service-full ways-full
 
 up:
 	@tests/hosts/up $(ARGS)
@@ -42,6 +42,16 @@ PYTHON ?= .venv/bin/python
 dist:
 	@test -x $(PYTHON) || tests/hosts/bootstrap
 	@$(PYTHON) release/dist.py $(if $(REPOSITORY),--repository '$(REPOSITORY)') $(if $(KEY),--key '$(KEY)')
+
+# The documentation site, into .cache/docs/html.
+docs:
+	@test -x .venv/bin/python || tests/hosts/bootstrap
+	@.venv/bin/python docs/site/build.py
+
+# Which test shows what the documentation promises: fails on a promise without one. The table is .cache/evidence.json.
+evidence:
+	@test -x .venv/bin/python || tests/hosts/bootstrap
+	@.venv/bin/python tests/evidence.py --json .cache/evidence.json
 
 bench:
 	@tests/run bench

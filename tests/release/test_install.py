@@ -14,7 +14,7 @@ from clone import run
 from controller import REPOSITORY
 
 INSTALL = REPOSITORY / "docs/install.md"
-COMMAND = re.compile(r"^(?:    |\$ )?(ansible-galaxy collection install [^`\n]+)$", re.MULTILINE)
+COMMAND = re.compile(r"^(?:    |\$ )?(ansible-galaxy collection install (?=.*(?:nous|PWD))[^`\n]+)$", re.MULTILINE)
 COMMANDS = COMMAND.findall(INSTALL.read_text(encoding="utf-8"))
 # What ssh is asked to run at the host of the example, is run here.
 SSH = """#!/bin/sh
