@@ -4,8 +4,9 @@
 """nous-vm COMMAND: finds the commands that the roles on this host brought, runs one, prints what came of it.
 
 A command is a module in a folder commands of the package, by its name: status.py is nous-vm status, audit_verify.py is nous-vm audit verify. Its documentation
-is the help; it defines run(arguments), which returns a Result, and may define arguments(parser) and EXAMPLE. What it raises as a NousVmError or an OSError is
-printed; with --json there is a document then too, which has the key message.
+is the help; it defines run(arguments), which returns a Result, and may define arguments(parser) and EXAMPLE, and INTERNAL = True if units, playbooks or other
+commands run it, and a person does not. What it raises as a NousVmError or an OSError is printed; with --json there is a document then too, which has the key
+message.
 
 Every stop of the server waits for a start of this, so nothing is imported here that a command may not need: pathlib alone doubles the time.
 """
@@ -22,6 +23,7 @@ from .output import complain, write
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable
     from types import ModuleType
 
 HERE = os.path.dirname(__file__)
@@ -60,24 +62,34 @@ def named(words: list[str]) -> tuple[str, str, list[str]]:
         if len(words) >= count and name in known:
             return name, known[name], words[count:]
     if group := [name for name in known if name.startswith(f"{words[0]} ")]:
-        raise UsageError(f"nous-vm {words[0]} needs one more word; there are: {', '.join(group)}")
-    raise UsageError(f"there is no command {words[0]!r}; there are: {', '.join(known)}")
+        raise UsageError(f"nous-vm {words[0]} needs one more word; there are: {', '.join(offered(group))}")
+    raise UsageError(f"there is no command {words[0]!r}; there are: {', '.join(offered(known))}")
 
 
-def summary(module: str) -> str:
-    """Return the first line of a module's documentation, without running the module."""
+def about(module: str) -> tuple[str, bool]:
+    """Return the first sentence of a module's documentation, and whether it is internal, without running the module."""
     with open(os.path.join(HERE, *module.split(".")) + ".py", encoding="utf-8") as file:
         source = file.read()
-    return source.partition('"""')[2].partition("\n")[0].removesuffix('"""')
+    line = source.partition('"""')[2].partition("\n")[0].removesuffix('"""')
+    return line.partition(". ")[0].removesuffix("."), "\nINTERNAL = True\n" in source
+
+
+def offered(names: Iterable[str]) -> list[str]:
+    """Return those commands that are for a person."""
+    known = commands()
+    return [name for name in names if not about(known[name])[1]]
 
 
 def overview(group: str = "") -> str:
-    """Return what nous-vm --help prints, or nous-vm GROUP --help."""
-    known = {name: module for name, module in commands().items() if not group or name.startswith(f"{group} ")}
-    width = max(map(len, known))
-    lines = [f"  {name.ljust(width)}  {summary(module)}" for name, module in known.items()]
+    """Return what nous-vm --help prints, or nous-vm GROUP --help: what is for a person, and then the names of what is not."""
+    known = {name: about(module) for name, module in commands().items() if not group or name.startswith(f"{group} ")}
+    own = {name: sentence for name, (sentence, internal) in known.items() if not internal}
+    width = max(map(len, own), default=0)
+    lines = ["commands:", *(f"  {name.ljust(width)}  {sentence}" for name, sentence in own.items()), ""]
+    if others := [name for name in known if name not in own]:
+        lines += ["run by units, playbooks and the commands above:", f"  {', '.join(others)}", ""]
     head = "usage: nous-vm COMMAND [--json] [...]\n\nLook after nous on this host. nous-vm COMMAND --help says more of one, with an example."
-    return "\n".join([head, "", "commands:", *lines, "", CODES])
+    return "\n".join([head, "", *lines, CODES])
 
 
 def only_root(does: str) -> None:

@@ -31,10 +31,11 @@ class Attention(NamedTuple):
 
 
 class Overview(NamedTuple):
-    """One screen. lines: what is known, by its label. attention: rows that failed, and then those of which a person should know."""
+    """One screen. lines: what is known, by its label. attention: rows that failed, and then those of which a person should know. unknown: other rows."""
 
     lines: dict[str, str]
     attention: list[Attention]
+    unknown: list[Finding]
 
     @property
     def healthy(self) -> bool:
@@ -45,6 +46,7 @@ class Overview(NamedTuple):
         """Return what status prints as JSON."""
         failed = [f"{row.part}: {row.name}: {row.detail}" for row in self.attention if row.status == "fail"]
         about = {"healthy": self.healthy, "lines": self.lines, "attention": [row._asdict() for row in self.attention]}
+        about["unknown"] = [{"part": row.part, "name": row.name, "detail": row.detail} for row in self.unknown]
         about["pauses"] = [reason.owner for reason in pause.reasons()]
         return about | {"message": f"not in the expected state: {'; '.join(failed)}"} if failed else about
 
@@ -59,7 +61,7 @@ def overview() -> Overview:
     lines["traffic"] = "; ".join(f"paused: {reason}" for reason in pause.reasons()) or "flows"
     known = [*(label for label in ORDER if label in lines), *(label for label in lines if label not in ORDER)]
     attention = [Attention(*row, _next_step(row)) for status in ("fail", "warn") for row in rows if row.status == status]
-    return Overview({label: lines[label] for label in known}, attention)
+    return Overview({label: lines[label] for label in known}, attention, [row for row in rows if row.status == "unknown"])
 
 
 def _next_step(row: Finding) -> str:

@@ -18,6 +18,7 @@ from ..errors import UsageError
 if TYPE_CHECKING:
     import argparse
 
+INTERNAL = True
 EXAMPLE = "nous-vm complete -- audit ro"
 
 
@@ -32,8 +33,8 @@ def run(arguments: argparse.Namespace) -> cli.Result:
 
 
 def _commands(before: list[str]) -> list[str]:
-    """Return the next words of the commands that begin with these words."""
-    names = [name.split() for name in cli.commands()]
+    """Return the next words of the commands for a person that begin with these words."""
+    names = [name.split() for name in cli.offered(cli.commands())]
     return [words[len(before)] for words in names if words[: len(before)] == before and len(words) > len(before)]
 
 

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How is nous on this host? One screen: URL, release, health, gateway, audit log, key, backups, traffic, and what needs attention.
 
---json prints {"healthy": bool, "lines": {label: text}, "attention": [{"part", "name", "status", "detail", "next_step"}], "pauses": [owner]},
-and "message" if it is not healthy.
+--json prints {"healthy": bool, "lines": {label: text}, "attention": [{"part", "name", "status", "detail", "next_step"}],
+"unknown": [{"part", "name", "detail"}], "pauses": [owner]}, and "message" if it is not healthy.
 """
 
 from __future__ import annotations
@@ -32,4 +32,6 @@ def text(found: Overview) -> str:
         lines += ["", "needs attention:"]
     for row in found.attention:
         lines += [f"  {row.status}  {row.part}: {row.name}: {row.detail}", f"        {row.next_step}"]
+    if found.unknown:
+        lines += ["", "not known:", *(f"  {row.part}: {row.name}{': ' * bool(row.detail)}{row.detail}" for row in found.unknown)]
     return "\n".join(lines)

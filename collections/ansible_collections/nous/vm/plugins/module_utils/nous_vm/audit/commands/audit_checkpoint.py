@@ -24,6 +24,7 @@ from ...key.jws import Signer
 if TYPE_CHECKING:
     import argparse
 
+INTERNAL = True
 EXAMPLE = "sudo systemctl start audit-checkpoint-nous.service"
 FIRST_DESCRIPTOR = 3  # sd_listen_fds(3)
 TRAIL, CHECKPOINTS, APPEND = "trail", "checkpoints", "append"

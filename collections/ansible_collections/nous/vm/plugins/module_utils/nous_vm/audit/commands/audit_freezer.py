@@ -20,6 +20,7 @@ from ..freezer import LIMIT, Freezer, connected
 if TYPE_CHECKING:
     import argparse
 
+INTERNAL = True
 EXAMPLE = "nous-vm audit freezer --name nous --socket SOCKET --cgroup /system.slice/nous.service --log /var/log/nous/audit.jsonl"
 WAIT = 2 * LIMIT  # seconds for the freezer of a rotation that was killed
 

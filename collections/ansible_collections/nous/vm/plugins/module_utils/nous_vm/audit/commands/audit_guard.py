@@ -17,6 +17,7 @@ from ..invocation import add_arguments, configuration
 if TYPE_CHECKING:
     import argparse
 
+INTERNAL = True
 EXAMPLE = "sudo nous-vm audit guard --name nous"
 arguments = add_arguments
 

@@ -20,6 +20,7 @@ from ..watch import Reporter, Watched, opened
 if TYPE_CHECKING:
     import argparse
 
+INTERNAL = True
 EXAMPLE = "nous-vm audit watch --folder /run/audit-logrotate-nous-watch --mode 0660 --owner root --group nous"
 
 

@@ -16,6 +16,7 @@ from .. import first_boot
 if TYPE_CHECKING:
     import argparse
 
+INTERNAL = True
 EXAMPLE = "sudo systemctl restart nous-vm-first-boot.service"
 
 

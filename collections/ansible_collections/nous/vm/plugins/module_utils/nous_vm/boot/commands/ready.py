@@ -16,6 +16,8 @@ from ..ready import ready
 if TYPE_CHECKING:
     import argparse
 
+INTERNAL = True
+
 
 def run(_arguments: argparse.Namespace) -> Result:
     healthy, text = ready()

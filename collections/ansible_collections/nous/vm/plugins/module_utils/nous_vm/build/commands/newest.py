@@ -17,6 +17,8 @@ from ..unit import newest_commit
 if TYPE_CHECKING:
     import argparse
 
+INTERNAL = True
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", default=str(PATH), metavar="FILE", help=f"which repository, instead of {PATH}")

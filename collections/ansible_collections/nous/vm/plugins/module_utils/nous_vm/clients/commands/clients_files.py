@@ -19,6 +19,7 @@ from ..files import LIMIT, change, read
 if TYPE_CHECKING:
     import argparse
 
+INTERNAL = True
 EXAMPLE = "nous-vm clients files --json < wanted.json"
 
 

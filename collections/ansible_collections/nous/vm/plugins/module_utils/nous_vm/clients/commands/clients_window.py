@@ -17,6 +17,7 @@ from ..unit import keep_open
 if TYPE_CHECKING:
     import argparse
 
+INTERNAL = True
 EXAMPLE = "nous-vm clients window"
 
 

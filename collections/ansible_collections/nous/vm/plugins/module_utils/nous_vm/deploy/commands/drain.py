@@ -17,6 +17,7 @@ from ...cli import Result
 if TYPE_CHECKING:
     import argparse
 
+INTERNAL = True
 LONGEST = 60.0  # seconds that a stop takes beyond the drain; what undrain did not clear by then is none
 END = 2.5  # seconds that the server gets to end once it is told to; with a client that never ends its request, it does not
 

@@ -19,6 +19,7 @@ from ..proxy import Proxy
 if TYPE_CHECKING:
     import argparse
 
+INTERNAL = True
 PATIENCE = 3.0  # seconds that a proxy gets to open its admin socket
 POLL = 0.02
 

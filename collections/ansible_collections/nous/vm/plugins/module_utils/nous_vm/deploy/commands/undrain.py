@@ -15,6 +15,8 @@ from ...cli import Result
 if TYPE_CHECKING:
     import argparse
 
+INTERNAL = True
+
 
 def quick() -> int:
     from ... import pause

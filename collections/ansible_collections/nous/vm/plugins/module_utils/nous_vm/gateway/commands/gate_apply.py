@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import argparse
 
 WAIT = 150.0  # seconds: another that applies, and rolls back
+INTERNAL = True
 EXAMPLE = "sudo nous-vm gate apply"
 
 

@@ -16,6 +16,8 @@ from ..confirmation import confirm, wait
 if TYPE_CHECKING:
     import argparse
 
+INTERNAL = True
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wait", type=float, metavar="SECONDS", help="how long to wait for a change that is to be confirmed")

@@ -17,6 +17,7 @@ from ..reload import reload
 if TYPE_CHECKING:
     import argparse
 
+INTERNAL = True
 WAIT = 60.0  # seconds; systemd gives a reload 90
 
 

@@ -29,6 +29,7 @@ def arguments(parser):
 def run(arguments):
     return Result({"number": arguments.number}, f"number {arguments.number}", 0)
 ''',
+    "commands/of_a_unit.py": '"""Is for a unit. Not for a person."""\nINTERNAL = True\n',
     "commands/bad.py": '"""Fails."""\nfrom ..cli import Result\ndef run(_arguments):\n    return Result({"message": "no"}, "", 1)\n',
     "commands/quick.py": '"""Is quick."""\nfrom ..cli import Result\ndef quick():\n    return 3\ndef run(_arguments):\n    return Result({}, "slow")\n',
     "room/commands/raises.py": '''"""Raises."""
@@ -42,6 +43,7 @@ def run(arguments):
 ''',
     "room/commands/audit_rotate.py": '"""Rotates the log."""\nfrom ...cli import Result\ndef run(_arguments):\n    return Result({}, "rotated")\n',
     "room/commands/audit_status.py": '"""Tells the state."""\n',
+    "room/commands/audit_freezer.py": '"""Freezes."""\nINTERNAL = True\n',
     "room/commands/first_boot.py": '"""Boots."""\n',
     "room/commands/_private.py": '"""Is no command."""\n',
 }
@@ -73,8 +75,10 @@ def test_commands_that_are_here(installed: Path) -> None:
     code, out, err = run(installed, "--help")
     assert (code, err) == (0, "")
     listed = [line.split("  ")[1] for line in out.splitlines() if line.startswith("  ")]
-    assert listed == ["bad", "complete", "good", "quick", "audit rotate", "audit status", "first-boot", "raises"]
-    assert "  good          Does what is asked.\n" in out
+    others = "  complete, of a unit, audit freezer"
+    assert listed == ["bad", "good", "quick", "audit rotate", "audit status", "first-boot", "raises", others.strip()]
+    assert "  good          Does what is asked\n" in out
+    assert f"\nrun by units, playbooks and the commands above:\n{others}\n\nexit codes" in out
     assert "exit codes: 0 done" in out
     assert run(installed, "-h") == run(installed, "help") == (0, out, "")
 
@@ -88,7 +92,7 @@ def test_without_a_command_it_is_a_wrong_call(installed: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nothing"], "nous-vm nothing: there is no command 'nothing'; there are: bad, complete, good, "),
+        (["nothing"], "nous-vm nothing: there is no command 'nothing'; there are: bad, good, "),
         (["\x1b[31m"], "nous-vm \\x1b[31m: there is no command '\\x1b[31m'; there are: bad, "),
         (["audit"], "nous-vm audit: nous-vm audit needs one more word; there are: audit rotate, audit status\n"),
         (["audit", "x"], "nous-vm audit: nous-vm audit needs one more word; there are: "),
@@ -119,7 +123,7 @@ def test_help_of_a_command(installed: Path) -> None:
 def test_help_of_a_group(installed: Path) -> None:
     code, out, _err = run(installed, "audit", "--help")
     assert code == 0
-    assert "  audit rotate  Rotates the log.\n  audit status  Tells the state.\n" in out
+    assert "  audit rotate  Rotates the log\n  audit status  Tells the state\n\nrun by units, playbooks and the commands above:\n  audit freezer\n" in out
     assert "quick" not in out
 
 
@@ -179,8 +183,8 @@ def test_a_terminal_that_knows_few_characters(installed: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "completed"),
     [
-        ([], ["audit", "bad", "complete", "first-boot", "good", "quick", "raises"]),
-        ([""], ["audit", "bad", "complete", "first-boot", "good", "quick", "raises"]),
+        ([], ["audit", "bad", "first-boot", "good", "quick", "raises"]),
+        ([""], ["audit", "bad", "first-boot", "good", "quick", "raises"]),
         (["au"], ["audit"]),
         (["audit", ""], ["rotate", "status"]),
         (["audit", "r"], ["rotate"]),
@@ -239,7 +243,7 @@ def test_main_of_a_group(here: ModuleType, capsys: pytest.CaptureFixture[str], m
     monkeypatch.setattr(sys.stdout, "reconfigure", lambda **_options: None, raising=False)
     Path(here.HERE, "commands/audit_rotate.py").write_text('"""Rotates."""', encoding="utf-8")
     assert here.main(["audit", "--help"]) == 0
-    assert "  audit rotate  Rotates.\n" in capsys.readouterr().out
+    assert "  audit rotate  Rotates\n" in capsys.readouterr().out
     assert here.main(["audit"]) == 2
     assert "needs one more word" in capsys.readouterr().err
 

@@ -81,11 +81,13 @@ def test_status(monkeypatch: pytest.MonkeyPatch) -> None:
     result = status.run(argparse.Namespace())
     lines = result.text.splitlines()
     assert lines[0] == "release  1.2.3"
-    assert lines[-5:] == [
+    assert lines[-8:-3] == [
         "needs attention:",
         *("  fail  deploy: service: inactive", f"        {overview.COMPARE}"),
         *("  warn  deploy: rotation finished: no", "        rotate it"),
     ]
+    assert lines[-3:] == ["", "not known:", "  deploy: port"]
+    assert result.document["unknown"] == [{"part": "deploy", "name": "port", "detail": ""}]
     assert result.code == 1
     assert result.document["message"] == "not in the expected state: deploy: service: inactive"
     json.dumps(result.document)
@@ -101,6 +103,7 @@ def test_a_healthy_host(monkeypatch: pytest.MonkeyPatch) -> None:
     result = status.run(argparse.Namespace())
     assert "health   healthy, 1 checks\n" in result.text
     assert "needs attention" not in result.text
+    assert "not known" not in result.text
     assert (result.code, "message" in result.document, result.document["pauses"]) == (0, False, [])
 
 

@@ -25,7 +25,7 @@ def motd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def find(monkeypatch: pytest.MonkeyPatch, *attention: Attention, lines: dict[str, str] | None = None) -> None:
-    monkeypatch.setattr(ready, "overview", lambda: Overview(LINES if lines is None else lines, list(attention)))
+    monkeypatch.setattr(ready, "overview", lambda: Overview(LINES if lines is None else lines, list(attention), []))
 
 
 def test_a_host_in_its_expected_state(monkeypatch: pytest.MonkeyPatch, motd: Path) -> None:
