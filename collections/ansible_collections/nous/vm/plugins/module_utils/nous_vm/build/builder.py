@@ -59,6 +59,7 @@ class Builder:
             return result | {"reason": f'{self.source["description"]} gave no release: "{step}" failed with {why}', "step": step}
         finally:
             for left in (self.work, self.made):
+                # What cannot be removed must not hide why the build failed; the next build finds it.
                 shutil.rmtree(left, ignore_errors=True)
             if self.configuration.archive:
                 self.configuration.archive.unlink(missing_ok=True)
@@ -80,6 +81,7 @@ class Builder:
         """Build the release; return a warning, if there is one."""
         self.step = "Make room for it"
         clear(self.configuration.releases, self.configuration.building)
+        # It is there if a build was killed; what cannot be removed fails where it is made.
         shutil.rmtree(self.work, ignore_errors=True)
         for place in (self.work, self.work / "fetched", self.made):
             place.mkdir(mode=0o755, parents=True)
@@ -162,6 +164,7 @@ class Builder:
         self.step = "Download what it needs"
         if missing := self.store.missing(packages):
             got = self.work / "got"
+            # It is not there the first time; what cannot be removed fails where it is made.
             shutil.rmtree(got, ignore_errors=True)
             got.mkdir()
             self.units.fetch({"do": "files", "version": python, "packages": pylock.told(missing)}, got)
