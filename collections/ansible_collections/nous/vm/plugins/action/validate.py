@@ -90,4 +90,6 @@ class ActionModule(ActionBase):
             return {"failed": True, "msg": validation.message(faults)}
         lacking = {role.name: role.lacking(values[role.name], answers) for role in roles}
         packages = sorted({name for role in roles for name in role.missing_packages(values[role.name], answers)})
-        return {**shared, "host": answers, "lacking": lacking, "missing_packages": packages, "identity": this_run.record()}
+        # What is for other actions alone, and large, is no variable, which would be copied for every task that follows.
+        identity = this_run.record({name: answers.pop(name) for name in ("paths", "keys") if name in answers})
+        return {**shared, "host": answers, "lacking": lacking, "missing_packages": packages, "identity": identity}

@@ -78,6 +78,10 @@ class Outcome:
         if action not in self.actions:
             self.actions.append(action)
 
+    def result(self) -> dict[str, t.Any]:
+        """Return what nous.vm.oauth_key returns."""
+        return {"changed": bool(self.actions), **self.facts(), "actions": self.actions, "diff": {"before": self.before, "after": self.after}}
+
     def facts(self) -> dict[str, t.Any]:
         """Return what both modules return."""
         age_days = None if self.created is None else max(0, int((time.time() - self.created) // DAY))

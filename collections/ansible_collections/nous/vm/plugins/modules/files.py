@@ -44,7 +44,7 @@ options:
         wherever they are listed.
     type: list
     elements: dict
-    required: true
+    default: []
     suboptions:
       path:
         description:
@@ -60,13 +60,21 @@ options:
         default: file
       content:
         description:
-          - What is in the file. A file has this or O(files[].secret_content).
+          - What is in the file. A file has this, O(files[].secret_content), or a template of one of them.
         type: str
       secret_content:
         description:
           - As O(files[].content), for what nobody may see. It is never shown, returned or logged.
           - It is staged only if a validator that runs names this file. What that validator prints is not shown then.
         type: str
+      template:
+        description:
+          - Name of a template on the controller, found where M(ansible.builtin.template) would find it, that O(files[].content) is rendered from.
+        type: path
+      secret_template:
+        description:
+          - As O(files[].template), for O(files[].secret_content).
+        type: path
       owner:
         description:
           - Name or number of the owner.
@@ -109,16 +117,22 @@ options:
       - Directory of Python modules. Those in it and below it that lack valid byte code get it after the set was written, from C(/usr/bin/python3).
       - Byte code is a cache. It is neither a change nor shown in check mode, and that it could not be made is a warning.
     type: path
-  host:
+  package:
     description:
-      - The host as M(nous.vm.validate) returned it in this run of C(ansible-playbook). If the whole set was on the host then, nothing is executed there.
+      - Subpackages of the host's package, for example V(deploy). The set begins with its core, these subpackages, the command C(nous-vm) and the completion of
+        its words in Bash; O(byte_compile) is where it lies, unless it is given.
+    type: list
+    elements: str
+  seen:
+    description:
+      - The C(identity) that M(nous.vm.validate) returned in this run of C(ansible-playbook). If the whole set was on the host when that looked, nothing is
+        executed there.
       - Anything else, also what cannot be told from it, executes the module with the whole set.
-    type: dict
+    type: str
 seealso:
   - module: nous.vm.validate
   - module: ansible.builtin.copy
   - module: ansible.builtin.template
-    description: Renders a file; its lookup of the same name serves here.
 """
 
 EXAMPLES = r"""
@@ -132,9 +146,9 @@ EXAMPLES = r"""
         secret_content: "PASSWORD={{ backup_password }}\n"
         mode: "0600"
       - path: /etc/systemd/system/backup.service
-        content: "{{ lookup('ansible.builtin.template', 'backup.service.j2') }}"
+        template: backup.service.j2
       - path: /etc/systemd/system/backup.timer
-        content: "{{ lookup('ansible.builtin.template', 'backup.timer.j2') }}"
+        template: backup.timer.j2
     validate:
       - argv: [systemd-analyze, verify, "{/etc/systemd/system/backup.service}", "{/etc/systemd/system/backup.timer}"]
   register: backup
@@ -150,7 +164,7 @@ EXAMPLES = r"""
   nous.vm.files:
     files:
       - path: /etc/caddy/Caddyfile
-        content: "{{ lookup('ansible.builtin.template', 'Caddyfile.j2') }}"
+        template: Caddyfile.j2
         group: caddy
         mode: "0640"
     validate:
@@ -211,12 +225,15 @@ def main() -> None:
             "files": {
                 "type": "list",
                 "elements": "dict",
-                "required": True,
+                "default": [],
                 "options": {
                     "path": {"type": "path", "required": True},
                     "state": {"type": "str", "choices": ["file", "directory"], "default": "file"},
                     "content": {"type": "str"},
                     "secret_content": {"type": "str", "no_log": True},
+                    # The action plugin's, which does not pass them on; as package and seen.
+                    "template": {"type": "path"},
+                    "secret_template": {"type": "path", "no_log": False},
                     "owner": {"type": "str", "default": "root"},
                     "group": {"type": "str", "default": "root"},
                     "mode": {"type": "str"},
@@ -232,7 +249,8 @@ def main() -> None:
                 },
             },
             "byte_compile": {"type": "path"},
-            "host": {"type": "dict"},  # the action plugin's, which does not pass it on
+            "package": {"type": "list", "elements": "str"},
+            "seen": {"type": "str"},
         },
         supports_check_mode=True,
     )

@@ -34,6 +34,7 @@ requirements:
   - python3-cryptography of the distribution, 41.0.7 or newer
 extends_documentation_fragment:
   - nous.vm.attributes
+  - nous.vm.attributes.action
 attributes:
   check_mode:
     support: full
@@ -153,6 +154,11 @@ options:
       - Age in days from which RV(rotation_due) is true. Nothing else comes of it.
     type: int
     default: 365
+  seen:
+    description:
+      - The C(identity) that M(nous.vm.validate) returned in this run of C(ansible-playbook). If the key set was proven then, and is as requested, nothing is
+        executed on the host.
+    type: str
 seealso:
   - module: nous.vm.oauth_key_info
     description: Says the same of a key set and changes nothing.
@@ -335,6 +341,7 @@ def main() -> None:
             "overlap_days": {"type": "int", "default": 31},
             "minimum_interval_days": {"type": "int", "default": 7},
             "rotate_after_days": {"type": "int", "default": 365},
+            "seen": {"type": "str"},  # the action plugin's, which does not pass it on
         },
         required_if=[("rotation", "begin", ["jwks_path"]), ("rotation", "finish", ["jwks_path"])],
         supports_check_mode=True,
@@ -343,19 +350,15 @@ def main() -> None:
         respawn_for("cryptography")
     if CRYPTOGRAPHY_ERROR is not None and not module.check_mode:
         module.fail_json(msg=missing_required_lib("cryptography"), exception=CRYPTOGRAPHY_ERROR)
-    modes = {option: int(module.params[option], 8) for option in ("mode", "jwks_mode")}
+    options = {name: value for name, value in module.params.items() if name != "seen"}
+    modes = {option: int(options[option], 8) for option in ("mode", "jwks_mode")}
     try:
-        outcome = ensure_key(KeySpec(**{**module.params, **modes}), module.check_mode)
+        outcome = ensure_key(KeySpec(**{**options, **modes}), module.check_mode)
     except KeyProblem as problem:
         module.fail_json(msg=str(problem))
     for warning in outcome.warnings:
         module.warn(warning)
-    module.exit_json(
-        changed=bool(outcome.actions),
-        **outcome.facts(),
-        actions=outcome.actions,
-        diff={"before": outcome.before, "after": outcome.after},
-    )
+    module.exit_json(**outcome.result())
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ options:
   questions:
     description:
       - What is asked, by name. C(packages), C(accounts), C(groups), C(units), C(calendars), C(elapses), C(pythons), C(space), C(matches), C(flags) and
-        C(paths) take a list of names, paths or patterns; C(ports) takes a list of C(address) and the C(unit) that may hold it.
+        C(paths) take a list of names, paths or patterns; C(ports) takes a list of C(address) and the C(unit) that may hold it; C(keys) takes a list of
+        options of M(nous.vm.oauth_key).
     type: dict
     required: true
   key:

@@ -19,10 +19,10 @@ Paths = Mapping[str, Mapping[str, t.Any]]
 Digest = Callable[[bytes], str]
 
 
-def is_installed(arguments: Mapping[str, t.Any], host: Mapping[str, t.Any], digest: Digest) -> bool:
-    """Tell whether all of a set is on the host. arguments: those of nous.vm.files. host: the probe's answers. digest: that of content, as the probe has it."""
-    files, paths = arguments.get("files"), host.get("paths")
-    if not OPTIONS.issuperset(arguments) or not isinstance(files, list) or not isinstance(paths, dict):
+def is_installed(arguments: Mapping[str, t.Any], paths: Paths, digest: Digest) -> bool:
+    """Tell whether all of a set is on the host. arguments: those of nous.vm.files. paths: as the probe saw them. digest: of content, as the probe has it."""
+    files = arguments.get("files")
+    if not OPTIONS.issuperset(arguments) or not isinstance(files, list):
         return False
     if not all(isinstance(entry, dict) and ENTRY.issuperset(entry) and all(isinstance(each, str) for each in entry.values()) for entry in files):
         return False

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the tasks of one run of ansible-playbook share, though each is a process of its own: a key, and which results were used already.
+"""What the tasks of one run of ansible-playbook share, though each is a process of its own: a key, what was seen, and which results were used already.
 
 All is in the folder that ansible-core makes for one run, for its user alone, and removes at its end.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import json
 import os
 import re
 import secrets
@@ -47,16 +48,29 @@ def digest(content: bytes, with_key: str) -> str:
     return hmac.new(bytes.fromhex(with_key), content, "sha256").hexdigest()
 
 
-def record() -> str:
-    """Return a number for a result of this run."""
+def _result(identity: str) -> Path:
+    return folder() / f"nous-vm-result-{identity}"
+
+
+def record(seen: t.Mapping[str, t.Any]) -> str:
+    """Keep what a probe of this run saw; return a number for that."""
     identity = secrets.token_hex(16)
-    (folder() / f"nous-vm-result-{identity}").touch(mode=0o600, exist_ok=False)
+    with open(os.open(_result(identity), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w", encoding="utf-8") as file:
+        json.dump(seen, file)
     return identity
+
+
+def recall(identity: object) -> dict[str, t.Any] | None:
+    """Return what was kept under a number, None if that is no number of this run."""
+    if not isinstance(identity, str) or not re.fullmatch("[0-9a-f]{32}", identity) or not _result(identity).exists():
+        return None
+    found: dict[str, t.Any] = json.loads(_result(identity).read_text(encoding="utf-8"))
+    return found
 
 
 def use(identity: str, names: Iterable[str]) -> bool:
     """Use a result for these roles; tell whether it is of this run and that was the first time, for each of them."""
-    if not re.fullmatch("[0-9a-f]{32}", identity) or not (folder() / f"nous-vm-result-{identity}").exists():
+    if recall(identity) is None:
         return False
     fresh = True
     for name in names:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +23,8 @@ MANAGED = (
     "/usr/local/lib/nous-vm/**",
     "/usr/local/sbin/nous-vm*",
     "/etc/systemd/system/nous*",
-    "/etc/systemd/system/audit-logrotate-*",
+    "/etc/systemd/system/audit-*",
+    "/etc/systemd/system/audit-logrotate-*/*",
     "/etc/systemd/system/caddy.service.d/*",
     "/etc/systemd/system/multi-user.target.d/*",
     "/etc/nous",
@@ -39,6 +41,11 @@ SHARED = (
 )
 
 
+# Without an answer the module looks for itself, and says what is wrong.
+UNANSWERED = ("keys",)
+COMMAND = "/usr/local/sbin/nous-vm"
+
+
 class Unevaluable(Exception):
     """A variable whose template fails; the text says why."""
 
@@ -46,6 +53,7 @@ class Unevaluable(Exception):
 Variable = Callable[[str], t.Any]  # a variable's value by its name; raises Unevaluable, and KeyError if it is not defined
 
 
+@functools.cache
 def defaults(role: Role) -> Mapping[str, t.Any]:
     """Return the role's defaults."""
     found = yaml.safe_load((ROLES / role.name / "defaults/main.yml").read_text(encoding="utf-8"))
@@ -54,7 +62,7 @@ def defaults(role: Role) -> Mapping[str, t.Any]:
 
 def read(role: Role, variable: Variable) -> tuple[Values, list[Fault]]:
     """Return the converted values of a role's variables, and what is wrong with the others."""
-    values, faults, otherwise = Values(), [], defaults(role)
+    values, faults = Values(), []
     for name, rule in role.options.items():
         try:
             value = variable(name)
@@ -65,7 +73,7 @@ def read(role: Role, variable: Variable) -> tuple[Values, list[Fault]]:
             if rule.required:
                 faults.append(Fault(name, "is not set", rule.allowed, rule.example))
                 continue
-            value = otherwise[name]
+            value = defaults(role)[name]
         converted, wrong = rule.read(name, value)
         faults += wrong
         if not wrong:
@@ -101,14 +109,14 @@ def made_of(variable: str, raw: Mapping[str, t.Any]) -> set[str]:
 
 def questions(roles: Iterable[Role], values: Mapping[str, Values]) -> Questions:
     """Return all that is asked of the host, for all roles, each once."""
-    every: list[Questions] = [{"packages": [], "accounts": [], "groups": [], "ports": [], "space": [], "pythons": [], "matches": []}]
+    every: list[Questions] = [{"packages": [], "accounts": [], "groups": [], "ports": [], "space": [], "pythons": [], "matches": [COMMAND]}]
     every += [{"units": [], "flags": [], "calendars": [], "elapses": [], "paths": [*SHARED, *MANAGED]}]
     return merged(every + [role.asks(values[role.name]) for role in roles])
 
 
 def judged(roles: Iterable[Role], values: Mapping[str, Values], host: Host) -> list[Fault]:
     """Return all that is wrong with what the host answers."""
-    if failed := host["failed"]:
+    if failed := {name: problem for name, problem in host["failed"].items() if name not in UNANSWERED}:
         allowed = "a host that answers in time, to root"
         return [Fault("The host", f"does not answer the question for its {name}: {problem}", allowed) for name, problem in failed.items()]
     return platform_fault(host) or [fault for role in roles for fault in role.judged(values[role.name], host)]

@@ -120,9 +120,13 @@ def _version(path: str) -> str | None:
     return text if text.replace(".", "").isdecimal() and text.count(".") == 2 else None
 
 
-def units(names: list[str]) -> dict[str, dict[str, str]]:
-    """Return the state of units, by their names."""
-    return show_all(names, *UNIT)
+def units(names: list[str]) -> dict[str, dict[str, t.Any]]:
+    """Return the state of units, by their names, and "in_effect": whether one is active, enabled, and loaded as its file on disk is now."""
+    return {name: about | {"in_effect": in_effect(about)} for name, about in show_all(names, *UNIT).items()}
+
+
+def in_effect(about: dict[str, str]) -> bool:
+    return (about.get("ActiveState"), about.get("UnitFileState"), about.get("NeedDaemonReload")) == ("active", "enabled", "no")
 
 
 def calendars(events: list[str]) -> dict[str, str]:

@@ -128,7 +128,8 @@ def questions(values: Values) -> Questions:
     return {
         "ports": [{"address": address, "unit": "caddy.service"} for address in LISTENS],
         "groups": ["caddy"],
-        "units": ["caddy.service"],
+        "units": ["caddy.service", "nous-gateway-limits.timer"],
+        "matches": ["/etc/systemd/system/caddy.service.d/caddy-gateway.conf", "/etc/systemd/system/nous-gateway-limits.timer"],
         "gateway": {"config": config(values)},
         "paths": [config(values), "/etc/caddy", "/etc/sysctl.d", "/etc/sysctl.d/60-caddy-gateway.conf", "/var/lib/nous-vm"],
     }

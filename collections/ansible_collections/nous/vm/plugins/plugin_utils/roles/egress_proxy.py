@@ -51,6 +51,16 @@ OPTIONS: dict[str, Rule] = {
     "egress_proxy_megabytes": integer(1, 1048576, 256, "a number of MB"),
 }
 
+# What the role installs besides the core of the package, as its vars have it.
+OWN = (
+    "/etc/systemd/system/nous-egress.socket",
+    "/etc/systemd/system/nous-egress.service",
+    "/etc/systemd/system/sockets.target.wants/nous-egress.socket",
+    "/etc/nous-vm/egress.json",
+    "/usr/local/lib/nous-vm/nous_vm/egress",
+    "/usr/local/lib/nous-vm/egress-root",
+)
+
 
 def complete(values: Values) -> list[dict[str, Any]]:
     """Return the entries with all that they can have."""
@@ -93,7 +103,7 @@ def resolvers(values: Values, host: Host) -> list[str]:
 
 
 def questions(_values: Values) -> Questions:
-    return {"resolvers": [], "units": ["nous-egress.socket", "nous-egress.service"]}
+    return {"resolvers": [], "units": ["nous-egress.socket", "nous-egress.service"], "matches": list(OWN)}
 
 
 def lacks(values: Values, host: Host) -> Iterator[Fault]:

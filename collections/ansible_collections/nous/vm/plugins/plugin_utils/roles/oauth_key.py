@@ -32,6 +32,9 @@ OPTIONS = {
     "oauth_key_manage_packages": Flag(),
 }
 
+# What the role's task gives to nous.vm.oauth_key.
+OF_MODULE = "path owner group mode algorithm size jwks_path jwks_owner jwks_group jwks_mode overlap_days minimum_interval_days rotate_after_days"
+
 
 def one_file_each(values: Values) -> Iterator[Fault]:
     key, jwks = values["oauth_key_path"], values["oauth_key_jwks_path"]
@@ -40,7 +43,10 @@ def one_file_each(values: Values) -> Iterator[Fault]:
 
 
 def questions(values: Values) -> Questions:
-    return {"matches": [values["oauth_key_path"], values["oauth_key_jwks_path"]]}
+    return {
+        "matches": [values["oauth_key_path"], values["oauth_key_jwks_path"]],
+        "keys": [{option: values[f"oauth_key_{option}"] for option in OF_MODULE.split()} | {"rotation": "keep"}],
+    }
 
 
 def lacks(values: Values, host: Host) -> Iterator[Fault]:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from ansible import constants
+from ansible.errors import AnsibleActionFail
 from ansible_collections.nous.vm.plugins.action.files import ActionModule
 from ansible_collections.nous.vm.plugins.module_utils._probe import answers
-from ansible_collections.nous.vm.plugins.plugin_utils import run
+from ansible_collections.nous.vm.plugins.plugin_utils import package, run
 
 from .acting import Acting
 
@@ -35,32 +36,71 @@ def arguments(tmp_path: Path) -> dict[str, Any]:
     return {"files": [{"path": str(path), "secret_content": "text", "mode": "0600", "owner": str(path.stat().st_uid), "group": str(path.stat().st_gid)}]}
 
 
-def seen(tmp_path: Path) -> dict[str, Any]:
-    return answers({"paths": [f"{tmp_path}/*"]}, bytes.fromhex(run.key()))
+def seen(tmp_path: Path) -> str:
+    """Return the number of what a probe of this run saw."""
+    return run.record(answers({"paths": [f"{tmp_path}/*"]}, bytes.fromhex(run.key())))
 
 
 def test_nothing_is_executed(acting: Acting, arguments: dict[str, Any], tmp_path: Path) -> None:
-    found = acting.run(arguments | {"host": seen(tmp_path)})
+    found = acting.run(arguments | {"seen": seen(tmp_path)})
     assert (found["changed"], found["changed_paths"], found["diff"], acting.executed) == (False, [], [], [])
 
 
 def test_what_was_seen_by_another_run_tells_nothing(acting: Acting, arguments: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    host = seen(tmp_path)
+    identity = seen(tmp_path)
     (tmp_path / "other").mkdir()
     monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", str(tmp_path / "other"))
-    acting.run(arguments | {"host": host})
+    acting.run(arguments | {"seen": identity})
     assert len(acting.executed) == 1
 
 
-@pytest.mark.parametrize("host", [None, {}, "text"])
-def test_the_module_is_executed_without_what_was_seen(acting: Acting, arguments: dict[str, Any], host: Any) -> None:
-    found = acting.run(arguments | {"host": host})
+@pytest.mark.parametrize("identity", [None, {}, "text", "0" * 32])
+def test_the_module_is_executed_without_what_was_seen(acting: Acting, arguments: dict[str, Any], identity: Any) -> None:
+    found = acting.run(arguments | {"seen": identity})
     assert (found["changed"], found["changed_paths"]) == (True, ["/x"])
     assert acting.executed == [("nous.vm.files", arguments)]
 
 
 def test_the_module_is_executed_where_something_differs(acting: Acting, arguments: dict[str, Any], tmp_path: Path) -> None:
-    host = seen(tmp_path)
+    identity = seen(tmp_path)
     other = {"files": [arguments["files"][0] | {"secret_content": "other"}]}
-    assert acting.run(other | {"host": host})["changed"]
+    assert acting.run(other | {"seen": identity})["changed"]
     assert acting.executed == [("nous.vm.files", other)]
+
+
+@pytest.mark.parametrize("option", ["template", "secret_template"])
+def test_a_template_is_rendered_here(acting: Acting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    """With what it includes, the variables of the task, and its line ends as they are."""
+    (tmp_path / "a.j2").write_text("{% if name %}\n{{ name }}\n{% endif %}\n  {% include 'b.j2' %}\n", encoding="utf-8")
+    (tmp_path / "b.j2").write_text("b\\n\n", encoding="utf-8")
+    monkeypatch.setattr(ActionModule, "_find_needle", lambda _self, folder, name: {"templates": str(tmp_path / name)}[folder])
+    acting.run({"files": [{"path": "/x", option: "a.j2"}]}, {"name": "{{ 'A' | lower }}"})
+    assert acting.executed == [("nous.vm.files", {"files": [{"path": "/x", option.replace("template", "content"): "a\n  b\\n\n"}]})]
+
+
+@pytest.mark.parametrize("order", [["template", "content"], ["secret_content", "secret_template"]])
+def test_a_file_has_content_or_a_template(acting: Acting, monkeypatch: pytest.MonkeyPatch, order: list[str]) -> None:
+    monkeypatch.setattr(ActionModule, "render", lambda *_arguments: "")
+    with pytest.raises(AnsibleActionFail, match=r"^/x has both (secret_)?content and a template of it; a file has one of them[.]$"):
+        acting.run({"files": [{"path": "/x", **dict.fromkeys(order, "a")}]})
+    assert acting.executed == []
+
+
+def test_the_host_s_package_comes_first(acting: Acting) -> None:
+    own = {"path": "/x", "content": ""}
+    acting.run({"package": ["key"], "files": [own]})
+    ((_name, arguments),) = acting.executed
+    assert arguments == {"files": [*package.entries(["key"]), own], "byte_compile": "/usr/local/lib/nous-vm/nous_vm"}
+    acting.run({"package": [], "byte_compile": "/y"})
+    assert acting.executed[1][1] == {"files": package.entries([]), "byte_compile": "/y"}
+
+
+def test_a_subpackage_that_is_none_is_rejected(acting: Acting) -> None:
+    with pytest.raises(AnsibleActionFail, match=r"^package has 'nonesuch', which is no subpackage of nous_vm; allowed is .* for example .deploy.[.]$"):
+        acting.run({"package": ["nonesuch"]})
+
+
+@pytest.mark.parametrize("files", ["text", ["text"]])
+def test_what_makes_no_sense_goes_to_the_module(acting: Acting, files: Any) -> None:
+    acting.run({"files": files})
+    assert acting.executed == [("nous.vm.files", {"files": files})]

@@ -154,6 +154,13 @@ def test_units(monkeypatch: pytest.MonkeyPatch) -> None:
     assert system.units(["a.service"])["a.service"]["NeedDaemonReload"] == "x"
 
 
+@pytest.mark.parametrize("other", [{}, {"ActiveState": "failed"}, {"UnitFileState": "disabled"}, {"NeedDaemonReload": "yes"}])
+def test_a_unit_is_in_effect_if_it_runs_is_enabled_and_is_loaded_as_it_is_on_disk(monkeypatch: pytest.MonkeyPatch, other: dict[str, str]) -> None:
+    about = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": "no"} | other
+    monkeypatch.setattr(system, "show_all", lambda names, *_properties: dict.fromkeys(names, about))
+    assert system.units(["a.timer"]) == {"a.timer": about | {"in_effect": not other}}
+
+
 def test_schedules(monkeypatch: pytest.MonkeyPatch) -> None:
     programs = Programs(printed("Next elapse"), printed("", 1, "Failed to parse calendar specification 'x': Invalid argument"))
     monkeypatch.setattr(system, "run", programs)

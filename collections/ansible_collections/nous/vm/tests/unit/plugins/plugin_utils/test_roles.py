@@ -565,6 +565,10 @@ def test_hosts(name: str, given: dict[str, Any], answers: dict[str, Any], senten
     assert fault.startswith(sentence)
 
 
+def test_a_key_that_could_not_be_proven_is_no_fault_of_the_host() -> None:
+    assert judged("oauth_key", {}, failed={"keys": "late"}) == []
+
+
 WHEEL = "nous-1.whl"
 
 
@@ -669,6 +673,7 @@ def test_questions_of_several_roles_are_asked_once() -> None:
         "resolvers",
         "server",
         "gateway",
+        "keys",
     }
     assert set(asked) == named
 

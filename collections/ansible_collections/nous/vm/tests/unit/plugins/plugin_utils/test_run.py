@@ -50,13 +50,29 @@ def test_a_digest_tells_nothing_without_the_key() -> None:
 
 
 def test_a_result_is_used_once_for_each_role() -> None:
-    identity = run.record()
+    identity = run.record({})
     assert run.use(identity, ["a", "b"])
     assert not run.use(identity, ["b", "c"])
     assert not run.use(identity, ["c"])
-    assert run.use(run.record(), ["a"])
+    assert run.use(run.record({}), ["a"])
 
 
 @pytest.mark.parametrize("identity", ["", "0" * 32, f"{os.sep}etc", "../x"])
 def test_no_result_of_this_run(identity: str) -> None:
     assert not run.use(identity, ["a"])
+    assert run.recall(identity) is None
+
+
+def test_what_was_seen_is_kept_for_this_user_and_this_run(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    identity = run.record({"/a": {"kind": "file"}})
+    assert run.recall(identity) == {"/a": {"kind": "file"}}
+    (path,) = folder.iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    (folder / "other").mkdir()
+    monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", str(folder / "other"))
+    assert run.recall(identity) is None
+
+
+@pytest.mark.parametrize("identity", [None, {}, 7])
+def test_no_number_at_all(identity: object) -> None:
+    assert run.recall(identity) is None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import argparse
 
 FIRST = 3  # descriptor of systemd's, sd_listen_fds(3)
+INTERNAL = True
 EXAMPLE = "systemctl start nous-egress.socket"
 
 

@@ -1,20 +1,15 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lookup package: what of the host's package a role installs."""
+"""What of the host's package a role installs."""
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
-from ansible.errors import AnsibleLookupError
-from ansible_collections.nous.vm.plugins.lookup import package
+from ansible_collections.nous.vm.plugins.plugin_utils import package
 
 CORE = "/usr/local/lib/nous-vm/nous_vm"
 
@@ -67,25 +62,15 @@ def test_the_command_is_isolated_and_executable(source: Path) -> None:
     compile(command["content"], "nous-vm", "exec")
 
 
-def test_the_terms_are_subpackages(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(package.LookupModule, "set_options", lambda *_arguments, **_options: None)  # it is loaded without Ansible's loader here
-    assert package.LookupModule().run(["one"]) == package.entries(["one"])
-    for name in ("absent", "three"):
-        with pytest.raises(AnsibleLookupError, match=rf"nous\.vm\.package: '{name}' is no subpackage\."):
-            package.LookupModule().run([name])
-
-
-def test_a_playbook_finds_it() -> None:
-    argv = [sys.executable, "-m", "ansible", "adhoc", "localhost", "--connection=local", "--module-name=ansible.builtin.debug"]
-    argv.append("--args=msg={{ lookup('nous.vm.package') | map(attribute='path') | join(' ') }}")
-    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(Path(package.__file__).parents[5]), "ANSIBLE_LOCALHOST_WARNING": "false"}
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
-    assert f"{CORE}/cli.py" in done.stdout, done.stdout + done.stderr
+@pytest.mark.parametrize("name", ["absent", "three"])
+def test_what_is_no_subpackage_is_rejected(source: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=f"^'{name}', which is no subpackage$"):
+        package.entries([name])
 
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """The folder below which what the lookup lists was put."""
+    """The folder below which what is listed was put."""
     for entry in package.entries([]):
         path = tmp_path / entry["path"].lstrip("/")
         if entry.get("state") == "directory":
@@ -108,9 +93,3 @@ def test_bash_completes_commands_and_options(installed: Path, words: list[str], 
     script = 'source "$1"; shift; COMP_WORDS=(nous-vm "$@"); COMP_CWORD=$#; _nous_vm; printf "%s\\n" "${COMPREPLY[@]}"'
     argv: list[str | Path] = ["bash", "-c", script, "bash", installed / "etc/bash_completion.d/nous-vm", *words]
     assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split() == completed
-
-
-def test_it_is_documented() -> None:
-    documentation: dict[str, Any] = yaml.safe_load(package.DOCUMENTATION)
-    assert documentation["options"]["_terms"]["elements"] == "str"
-    assert "byte_compile" in yaml.safe_load(package.EXAMPLES)[0]["nous.vm.files"]

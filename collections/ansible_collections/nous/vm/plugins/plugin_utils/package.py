@@ -2,46 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which files are the host's package?"""
+"""Which files are the host's package: a Python package that roles install as a folder, the command nous-vm, and the completion of its words in Bash."""
 
 from __future__ import annotations
 
-DOCUMENTATION = r"""
-name: package
-author: nous.vm authors (@rmednitzer)
-version_added: 1.0.0
-short_description: The files of the host's package
-description:
-  - Lists the directories and files of the Python package that nous.vm installs on a host, as entries of M(nous.vm.files), together with the command
-    C(nous-vm) and the completion of its words in Bash.
-  - The core is always among them; the terms are the subpackages that a role brings.
-options:
-  _terms:
-    description: Names of subpackages, for example V(deploy).
-    type: list
-    elements: str
-    default: []
-"""
-
-EXAMPLES = r"""
-- name: Install the package with the commands of a role
-  nous.vm.files:
-    files: "{{ lookup('nous.vm.package', 'audit') }}"
-    byte_compile: /usr/local/lib/nous-vm/nous_vm
-"""
-
-RETURN = r"""
-_raw:
-  description: Entries with C(path), and C(state) or C(content) and C(mode).
-  type: list
-  elements: dict
-"""
-
 import typing as t
 from pathlib import Path
-
-from ansible.errors import AnsibleLookupError
-from ansible.plugins.lookup import LookupBase
 
 SOURCE = Path(__file__).parents[1] / "module_utils/nous_vm"
 LIBRARY = "/usr/local/lib/nous-vm"
@@ -63,11 +29,11 @@ complete -F _nous_vm nous-vm
 
 
 def entries(subpackages: t.Iterable[str]) -> list[dict[str, str]]:
-    """Return the entries of the core and of these subpackages; raise ValueError for one that is not there."""
+    """Return the entries of the core and of these subpackages, as nous.vm.files takes them; raise ValueError for one that is not there."""
     folders = [SOURCE, SOURCE / "commands"]
     for name in subpackages:
         if not (SOURCE / name / "__init__.py").exists():
-            raise ValueError(f"{name!r} is no subpackage")
+            raise ValueError(f"{name!r}, which is no subpackage")
         folders += [SOURCE / name, *(path for path in sorted((SOURCE / name).rglob("*")) if path.is_dir() and path.name != "__pycache__")]
     found = [{"path": LIBRARY, "state": "directory"}]
     found += [{"path": f"{LIBRARY}/nous_vm/{folder.relative_to(SOURCE)}".removesuffix("/."), "state": "directory"} for folder in folders]
@@ -76,14 +42,3 @@ def entries(subpackages: t.Iterable[str]) -> list[dict[str, str]]:
             found.append({"path": f"{LIBRARY}/nous_vm/{path.relative_to(SOURCE)}", "content": path.read_text(encoding="utf-8")})
     found += [{"path": "/usr/local/sbin/nous-vm", "content": COMMAND, "mode": "0755"}]
     return [*found, {"path": "/etc/bash_completion.d", "state": "directory"}, {"path": "/etc/bash_completion.d/nous-vm", "content": COMPLETION}]
-
-
-class LookupModule(LookupBase):
-    """Ansible's way to find the lookup of this file."""
-
-    def run(self, terms: list[str], variables: dict[str, t.Any] | None = None, **kwargs: t.Any) -> list[dict[str, str]]:
-        self.set_options(var_options=variables, direct=kwargs)
-        try:
-            return entries(terms)
-        except ValueError as error:
-            raise AnsibleLookupError(f"nous.vm.package: {error}.") from None
