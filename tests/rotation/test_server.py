@@ -204,11 +204,12 @@ def test_an_error_of_the_file_system_costs_what_left_before_it_was_seen(server: 
 
 
 def test_calls_are_answered_and_the_server_does_not_hold_its_log(server: Host, full: bool) -> None:
-    """A server that cannot open its log answers all the same, and nothing in the log tells of it."""
+    """One that was told of another log answers all the same, and nothing in this one tells of it."""
     if not full:
         pytest.skip("units have the guard's part: make rotation-full")
     place = "/run/systemd/system/nous.service.d"
-    server.put(f"{place}/blind.conf", f"[Service]\nInaccessiblePaths={LOG}\n")
+    server.put("/run/rotation-test/elsewhere.env", "NOUS_AUDIT_PATH=/var/lib/nous/elsewhere.jsonl\n")
+    server.put(f"{place}/elsewhere.conf", "[Service]\nEnvironmentFile=/run/rotation-test/elsewhere.env\n")
     server.sh("systemctl daemon-reload; systemctl restart nous.service")
     load(server)
     wait_for(server, "503", 30)
@@ -216,7 +217,7 @@ def test_calls_are_answered_and_the_server_does_not_hold_its_log(server: Host, f
     rows = {row["name"]: row for row in json.loads(server.run("nous-vm", "check", "--json", check=False).stdout)["rows"]}
     assert rows["answers are recorded (nous)"]["status"] == "fail"
     assert "calls were answered since the last record, and nobody holds the log open" in rows["answers are recorded (nous)"]["detail"]
-    server.sh(f"rm {place}/blind.conf; systemctl daemon-reload")
+    server.sh(f"rm {place}/elsewhere.conf; systemctl daemon-reload")
     wait_for(server, "401", 90)  # the guard starts it anew, again and again but not at once
     load(server)
     answered(server, 20)

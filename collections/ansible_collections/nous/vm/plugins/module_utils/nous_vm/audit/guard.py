@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import events, inodes, locks, pause
-from ..atomic import write_json
+from ..atomic import read_json, write_json
 from ..errors import ForeignError, NousVmError
 from ..foreign import parse_json, printable
 from ..names import RUNTIME, names
@@ -68,7 +68,8 @@ class Guard:
         self.answers = Answers(answered)
         self.well = 0.0  # when the watcher saw all well last
         self.rejected = 0.0  # when traffic was rejected, until it is told how many answers had left by then
-        self.lost = 0.0  # when something was seen that may have cost a record
+        # When something was seen that may have cost a record. A guard that is started anew has not forgotten it.
+        self.lost = known(config.name)
         self.attempts: list[float] = []
         self.large = -BETWEEN
         self.state: dict[str, Any] = {}
@@ -162,7 +163,7 @@ class Guard:
                 pause.clear(pause.GUARD)
             apply_pause()
             self.rejected = time.monotonic() if rejects and self.lost else 0.0
-        state = {"faults": faults, "rejects": rejects, "calls": self.answers.since_record}
+        state = {"faults": faults, "rejects": rejects, "calls": self.answers.since_record, "lost": self.lost}
         if state == self.state:
             return
         before, self.state = self.state.get("faults"), state
@@ -213,6 +214,14 @@ def connected(path: Path) -> socket.socket | None:
         watcher.close()
         return None
     return watcher
+
+
+def known(name: str) -> float:
+    """Return when the guard before this one saw something that may have cost a record, in seconds since the epoch; 0 if it did not, or that was mended."""
+    try:
+        return float(read_json(state_file(name))["lost"])
+    except (KeyError, TypeError, ValueError):
+        return 0.0
 
 
 def mended(name: str) -> float:

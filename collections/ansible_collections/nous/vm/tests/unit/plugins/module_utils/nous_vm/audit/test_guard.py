@@ -156,6 +156,25 @@ def test_what_may_have_cost_a_record_is_over_when_it_is_mended(
     assert not rejected()
 
 
+def test_a_guard_that_is_started_anew_has_not_forgotten_it(guarding: Guard, watcher: Watcher, runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file system is mounted anew: the guard and the watcher are stopped for that, and the next watcher sees nothing wrong."""
+    watcher.tell(error="the file system has an error")
+    guarding.turn()
+    watcher.leave()
+    again = Guard(guarding.config)
+    again.turn()
+    watcher.tell()
+    monkeypatch.setattr(guard, "systemctl", lambda *_arguments: None)
+    again.turn()
+    assert rejected()
+    (runtime / "audit-x.mended").touch()
+    again.turn()
+    assert not rejected()
+    assert Guard(guarding.config).lost == 0
+    (runtime / "audit-x.json").write_text("{}")
+    assert Guard(guarding.config).lost == 0
+
+
 def test_mending_is_tried_three_times(guarding: Guard, watcher: Watcher, ran: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
     watcher.tell(links="a record does not link")
     for _turn in range(6):
