@@ -18,10 +18,7 @@ test-one:
 	@docker image inspect nous-vm-host:$(P)-packages > /dev/null 2>&1 || tests/hosts/images.py $(P)
 	@pytest $(T) $(ARGS)
 
-test-one-ways-full:
-	@NOUS_VM_WAYS=full tests/run ways
-
-clean:
+test-one-clean:
 	@docker ps --all --quiet --filter 'name=-kept$$' | xargs --no-run-if-empty docker rm --force --volumes
 
 lint:
@@ -70,6 +67,9 @@ gate-full:
 
 service-full:
 	@NOUS_VM_SERVICE=full tests/run service
+
+ways-full:
+	@NOUS_VM_WAYS=full tests/run ways
 
 clean:
 	@tests/hosts/down
