@@ -1,4 +1,4 @@
-.PHONY: up dist docs evidence test test-one test-one-clean lint unit molecule contract bench vm clean key-full rotation-full gate-full service-full ways-full
+.PHONY: up dist docs evidence test test-one test-one-clean lint unit molecule contract bench vm clean key-full rotation-full gate-full service-full ways-full host-full
 
 up:
 	@tests/hosts/up $(ARGS)
@@ -70,6 +70,9 @@ service-full:
 
 ways-full:
 	@NOUS_VM_WAYS=full tests/run ways
+
+host-full:
+	@NOUS_VM_HOST=full tests/run host
 
 clean:
 	@tests/hosts/down

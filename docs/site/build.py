@@ -70,23 +70,11 @@ def linked(text: str, source: str, site: dict[str, str], faults: list[str]) -> s
     return "".join(part if part.startswith("`") else LINK.sub(replaced, part) for part in parts)
 
 
-def red_rows() -> str:
-    """Return the tables of the roles' documentation that say what to do about a row of the check, each below the role's name."""
-    found = []
-    for role in ROLES:
-        text = (ROOT / COLLECTION / "roles" / role / "README.md").read_text(encoding="utf-8")
-        for title in re.findall(r"^#+ (When a row of the (?:health )?check is .*)$", text, re.MULTILINE):
-            table = text.split(f"# {title}\n", 1)[1].split("\n#", 1)[0].strip()
-            table = re.sub(r"\]\((?=[\w-]+\.md)", f"](../{COLLECTION}/roles/{role}/", table)
-            found.append(f"### Rows of {role}\n\n{table}\n")
-    return "\n".join(found)
-
-
 def collect(source: Path) -> list[str]:
     """Write all pages to a folder; return the links that lead to nothing."""
     site, faults = pages(), list[str]()
     for path, name in site.items():
-        text = (ROOT / path).read_text(encoding="utf-8").replace("<!-- rows -->", red_rows())  # which docs/operate.md has
+        text = (ROOT / path).read_text(encoding="utf-8")
         target = source / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(linked(text, path, site, faults), encoding="utf-8")

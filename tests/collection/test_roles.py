@@ -20,7 +20,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def test_the_roles_are_there() -> None:
-    assert [role.name for role in ROLES] == ["audit_logrotate", "caddy_gateway", "egress_proxy", "nous_service", "oauth_key", "python_runtime"]
+    assert [role.name for role in ROLES] == ["audit_logrotate", "caddy_gateway", "egress_proxy", "host_watch", "nous_service", "oauth_key", "python_runtime"]
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)

@@ -9,7 +9,6 @@ import contextlib
 import importlib
 import json
 import os
-import re
 import select
 import selectors
 import signal
@@ -19,9 +18,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from .errors import end
+from .exposure import score
 from .foreign import printable
 from .names import CONFIGURATION
-from .programs import run
+from .systemd import is_remembered, remember
 
 PART = 60.0  # seconds that one part gets
 GRACE = 2.0  # seconds that a part gets to end the programs that it runs
@@ -60,7 +60,11 @@ def applied(module: str) -> list[str]:
 
 def parts() -> dict[str, Check]:
     """Return the parts of the check: those of the subpackages whose role was applied to this host."""
-    return {name: _loaded(name) for name in applied("check")}
+    names = applied("check")
+    for name in names:  # once for all of them, before they are processes of their own; what breaks here breaks there again, and is a row
+        with contextlib.suppress(Exception):
+            importlib.import_module(f".{name}.check", __package__)
+    return {name: _loaded(name) for name in names}
 
 
 def _loaded(name: str) -> Check:
@@ -146,6 +150,8 @@ def _write_rows(check: Check, pipe: int) -> NoReturn:
     try:
         os.setsid()
         signal.signal(signal.SIGTERM, end)  # so that programs.run ends what it runs
+        if not is_remembered():
+            remember()
         nothing = os.open(os.devnull, os.O_RDWR)
         for standard in (0, 1):  # a part gives rows and prints nothing
             os.dup2(nothing, standard)
@@ -183,12 +189,6 @@ def table(found: list[Finding], colour: bool) -> str:
 
 
 # What several parts look at
-
-
-def score(unit: str) -> float | None:
-    """Return how exposed systemd thinks a unit is, 0 to 10; None if it does not say."""
-    found = re.search(r"exposure level for \S+: ([\d.]+)", run(["systemd-analyze", "security", "--no-pager", unit], timeout=30).text)
-    return float(found[1]) if found else None
 
 
 def sandbox(unit: str, most: float) -> Row:

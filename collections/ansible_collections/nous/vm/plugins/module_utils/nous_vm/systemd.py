@@ -37,9 +37,30 @@ def show(unit: str, *properties: str) -> dict[str, str]:
 def show_all(units: Iterable[str], *properties: str) -> dict[str, dict[str, str]]:
     """Return properties of several units, by their names. Raises NousVmError if systemd answers for some of them only."""
     names = list(units)
+    if _remembered is None:
+        return _asked(names, f"--property={','.join(properties)}")
+    _remembered.update(_asked([name for name in names if name not in _remembered]))
+    return {name: {key: value for key, value in _remembered[name].items() if key in properties} for name in names}
+
+
+_remembered: dict[str, dict[str, str]] | None = None
+
+
+def remember(units: Iterable[str] = ()) -> None:
+    """From now on, in this process and those that it forks, know every unit as it is when it is asked for first; ask for some right away, in one question."""
+    global _remembered
+    _remembered = _asked(list(units))
+
+
+def is_remembered() -> bool:
+    """Tell whether units are known already."""
+    return _remembered is not None
+
+
+def _asked(names: list[str], *options: str) -> dict[str, dict[str, str]]:
     if not names:
         return {}
-    done = run(["systemctl", "show", f"--property={','.join(properties)}", *names], timeout=ANSWER)
+    done = run(["systemctl", "show", *options, *names], timeout=ANSWER)
     blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in done.text.strip().split("\n\n") if block]
     if len(blocks) != len(names):
         raise NousVmError(f"systemctl show answers for {len(blocks)} of {len(names)} units: {done.complaint}")

@@ -13,6 +13,7 @@ from typing import Any
 
 from .. import health
 from ..errors import ForeignError
+from ..exposure import score
 from ..foreign import printable
 from ..health import Row
 from ..network import listed, listeners, ports_of
@@ -111,7 +112,7 @@ def sandbox(parameters: configuration.Parameters) -> Row:
     """Return the row on the unit's sandbox."""
     if parameters.score is not None:
         return health.sandbox(configuration.UNIT, parameters.score)
-    found = health.score(configuration.UNIT)
+    found = score(configuration.UNIT)
     detail = f"{found} by systemd-analyze security; Caddy serves other sites too, and its unit is their owner's"
     return Row(f"sandbox of {configuration.UNIT}", "warn", detail)
 

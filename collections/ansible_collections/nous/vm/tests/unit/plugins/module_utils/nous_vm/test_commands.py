@@ -22,7 +22,7 @@ def test_check(monkeypatch: pytest.MonkeyPatch, found: list[Finding], code: int)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(check, "parts", dict)
     monkeypatch.setattr(check, "run_parts", lambda _parts: found)
-    result = check.run(argparse.Namespace())
+    result = check.run(argparse.Namespace(prometheus=False))
     assert (result.code, len(result.text.splitlines()), len(result.document["rows"])) == (code, len(found), len(found))
     assert ("message" in result.document) is bool(code)
 
@@ -30,11 +30,11 @@ def test_check(monkeypatch: pytest.MonkeyPatch, found: list[Finding], code: int)
 def test_check_needs_root_and_something_to_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(UsageError, match="only root"):
-        check.run(argparse.Namespace())
+        check.run(argparse.Namespace(prometheus=False))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(check, "parts", dict)
     with pytest.raises(UsageError, match="nothing to check"):
-        check.run(argparse.Namespace())
+        check.run(argparse.Namespace(prometheus=False))
 
 
 def test_history(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,3 +85,17 @@ def test_a_unit_of_its_own(prints: Path) -> None:
     answer(prints, "out", "systemd-run")
     assert systemd.in_unit("x", ["A=b"], ["true"], timeout=5, stdin=b"").text == "out"
     assert arguments(prints, "systemd-run").endswith("--unit=x --property=A=b --property=RuntimeMaxSec=5 true")
+
+
+def test_what_is_remembered_is_not_asked_again(prints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systemd, "_remembered", None)
+    assert not systemd.is_remembered()
+    answer(prints, "ActiveState=active\nType=oneshot\n")
+    systemd.remember(["x.service"])
+    assert systemd.is_remembered()
+    answer(prints, "ActiveState=failed\nType=simple\n")
+    assert systemd.show("x.service", "ActiveState", "Absent") == {"ActiveState": "active"}
+    assert systemd.show_all(["x.service", "y.service"], "Type") == {"x.service": {"Type": "oneshot"}, "y.service": {"Type": "simple"}}
+    assert arguments(prints) == "show y.service"
+    monkeypatch.setattr(systemd, "_remembered", None)
+    assert systemd.show("x.service", "ActiveState")["ActiveState"] == "failed"

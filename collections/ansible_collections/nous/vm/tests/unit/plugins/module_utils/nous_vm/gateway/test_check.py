@@ -146,7 +146,8 @@ def test_certificate(host: Host) -> None:
 
 @pytest.mark.parametrize(("parameters", "score", "status"), [(1.4, 1.4, "ok"), (1.4, 1.5, "fail"), (1.4, None, "unknown"), (None, 8.8, "warn")])
 def test_sandbox(parameters: float | None, score: float | None, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "score", lambda _unit: score)
+    for module in (health, check):
+        monkeypatch.setattr(module, "score", lambda _unit: score)
     row = check.sandbox(PARAMETERS._replace(score=parameters))
     assert row[:2] == ("sandbox of caddy.service", status)
     assert str(score) in row.detail
