@@ -51,6 +51,8 @@ class ActionModule(ActionBase):
             "derived": derived,
             "_ansible_no_log": True,  # values may be secret; what is wrong with them never shows one
         }
+        if len(roles) == 1:  # for templates, which name them often: each step on the way is compiled anew each time
+            shared |= values[roles[0].name]
         if not given["probe"]:
             return result | shared
 

@@ -56,7 +56,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 values:
-  description: The converted values, by role and variable. The result is not logged, because values may be secret.
+  description:
+    - The converted values, by role and variable. The result is not logged, because values may be secret.
+    - If O(roles) is one role, its variables are keys of the result too.
   returned: success
   type: dict
   sample: {python_runtime: {python_runtime_interpreter: /usr/bin/python3}}

@@ -56,7 +56,7 @@ def record(seen: t.Mapping[str, t.Any]) -> str:
     """Keep what a probe of this run saw; return a number for that."""
     identity = secrets.token_hex(16)
     with open(os.open(_result(identity), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w", encoding="utf-8") as file:
-        json.dump(seen, file)
+        file.write(json.dumps(seen))
     return identity
 
 

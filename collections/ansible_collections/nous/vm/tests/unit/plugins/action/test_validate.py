@@ -179,6 +179,7 @@ class TestEarlier:
         for name in ALL:
             again = acting.run({"roles": [name], "earlier": first}, VARIABLES)
             assert (again["host"], again["identity"], list(again["values"])) == (first["host"], first["identity"], [name])
+            assert {option: again[option] for option in again if option.startswith(name)} == again["values"][name]
         assert len(acting.executed) == 1
         assert acting.run({"roles": ["oauth_key"], "earlier": first}, VARIABLES)["identity"] != first["identity"]
         assert len(acting.executed) == 2
