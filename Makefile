@@ -1,4 +1,4 @@
-.PHONY: up dist docs evidence test test-one test-one-clean lint unit molecule contract bench vm clean key-full rotation-full gate-full service-full ways-full host-full
+.PHONY: up dist docs evidence test test-one test-one-clean lint unit molecule contract bench vm clean key-full rotation-full gate-full service-full ways-full host-full docs-full release-full
 
 up:
 	@tests/hosts/up $(ARGS)
@@ -73,6 +73,14 @@ ways-full:
 
 host-full:
 	@NOUS_VM_HOST=full tests/run host
+
+# The quick start, played as it is written.
+docs-full:
+	@NOUS_VM_DOCS=full tests/run docs
+
+# Other generations of ansible-core.
+release-full:
+	@NOUS_VM_RELEASE=full tests/run release
 
 clean:
 	@tests/hosts/down

@@ -92,9 +92,9 @@ def collect(source: Path) -> list[str]:
     return faults
 
 
-def environment() -> Path:
-    """Return the folder of the programs that pages are built with, made from the lock if it is not there or another."""
-    made, lock = CACHE / "venv", ROOT / "docs/site/requirements.txt"
+def environment(name: str = "docs", lock: Path = ROOT / "docs/site/requirements.txt") -> Path:
+    """Return the folder of an environment's programs, made from a lock if it is not there or another."""
+    made = ROOT / ".cache" / name / "venv"
     mark = made / "requirements.txt"
     if not mark.exists() or mark.read_bytes() != lock.read_bytes():
         uv = Path(sys.executable).with_name("uv")

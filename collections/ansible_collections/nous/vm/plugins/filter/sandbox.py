@@ -6,6 +6,32 @@
 
 from __future__ import annotations
 
+DOCUMENTATION = r"""
+name: sandbox
+author: nous.vm authors (@rmednitzer)
+version_added: 1.0.0
+short_description: The sandbox directives of a unit
+description:
+  - Renders the sandbox directives that every unit of nous.vm has, with the changes that one unit asks for, as lines for its C([Service]) section.
+  - V(true) and V(false) become V(yes) and V(no). A list is a directive that stands several times, and null leaves it out.
+options:
+  _input:
+    description: What this unit has other than the others, by directive.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+# Everything is closed but the network.
+directives: "{{ {'PrivateNetwork': false, 'RestrictAddressFamilies': 'AF_INET AF_INET6'} | nous.vm.sandbox }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The directives, a line each.
+  type: str
+"""
+
 import typing as t
 
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.sandbox import directives

@@ -6,6 +6,41 @@
 
 from __future__ import annotations
 
+DOCUMENTATION = r"""
+name: secrets
+author: nous.vm authors (@rmednitzer)
+version_added: 1.0.0
+short_description: Which variables are secret
+description:
+  - Names the values in a dictionary of variables, at any depth, that must not be written where others can read them.
+  - Those are options that an argument spec marks with C(no_log), values that a vault keeps, private keys in PEM, URLs with a password or token, and
+    whatever bears the name of a password, token or secret. Empty values are none.
+  - It cannot know a secret that looks like nothing of that kind.
+options:
+  _input:
+    description: The variables, by name.
+    type: dict
+    required: true
+  options:
+    description: The options of argument specs, by name, as they stand under C(options) there.
+    type: dict
+    default: {}
+"""
+
+EXAMPLES = r"""
+# ['python_runtime_index_url', 'nous_service_secrets.NOUS_DB_URL']
+secret: >-
+  {{ {'nous_service_secrets': {'NOUS_DB_URL': 'sqlite:////x'}, 'python_runtime_index_url': 'https://token@mirror.example.org/simple/'}
+     | nous.vm.secrets(options=specs) }}
+"""
+
+RETURN = r"""
+_value:
+  description: Full names of the values that are secret, for example V(nous_service_secrets.NOUS_DB_URL).
+  type: list
+  elements: str
+"""
+
 import re
 import typing as t
 from collections.abc import Iterator, Mapping

@@ -207,7 +207,8 @@ def _write(name: str, directory: int, content: bytes, owner: Owner) -> None:
         os.fchmod(descriptor, owner[2])
         rest = memoryview(content)
         while rest:
-            rest = rest[os.write(descriptor, rest) :]
+            written = os.write(descriptor, rest)
+            rest = rest[written:]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

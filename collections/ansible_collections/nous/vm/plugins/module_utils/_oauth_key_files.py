@@ -305,7 +305,8 @@ class Name:
                 os.fchmod(file, permissions.mode)
                 rest = memoryview(content)
                 while rest:
-                    rest = rest[os.write(file, rest) :]
+                    written = os.write(file, rest)
+                    rest = rest[written:]
                 os.fsync(file)
             finally:
                 os.close(file)

@@ -165,3 +165,7 @@ def _print(result: Result, as_json: bool) -> None:
         write(json.dumps(result.document, indent=2))
     elif result.text:
         write(result.text)
+
+
+if __name__ == "__main__":  # python3 -m nous_vm.cli COMMAND, where the package is and the command is not installed: to verify a copy of an audit log, say
+    raise SystemExit(main())

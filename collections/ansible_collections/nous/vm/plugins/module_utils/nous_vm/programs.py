@@ -196,6 +196,7 @@ def _communicate(process: subprocess.Popen[bytes], given: bytes, deadline: float
 def _feed(descriptor: int, given: bytes) -> bytes:
     """Write what fits into a pipe and return what is left; nothing is left for a program that reads no more."""
     try:
-        return given[os.write(descriptor, given[:BLOCK]) :]
+        written = os.write(descriptor, given[:BLOCK])
+        return given[written:]
     except BrokenPipeError:
         return b""

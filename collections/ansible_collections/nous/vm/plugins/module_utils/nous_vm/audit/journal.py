@@ -49,7 +49,8 @@ def prepare(log: Log) -> None:
 
 def write(log: Log, segment: int, kept: bytes, cut: int, segment_sha256: str, moves: list[tuple[int, str]]) -> Journal:
     """Bring the journal to the disk."""
-    untouched = kept[max(0, len(kept) - cut) :]
+    first = max(0, len(kept) - cut)
+    untouched = kept[first:]
     journal = Journal(os.stat(log.live).st_ino, cut + len(kept), cut, segment, segment_sha256, sha256(kept), sha256(untouched), moves)
     with open(log.journal, "rb+") as file:
         file.write(json.dumps(asdict(journal)).encode() + b"\n" + kept)

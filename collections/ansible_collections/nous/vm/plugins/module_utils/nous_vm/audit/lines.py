@@ -65,7 +65,8 @@ def tail(file: IO[bytes]) -> tuple[list[bytes], bool]:
     Behind the last line end is one more: empty, or what is incomplete.
     """
     start = max(size_of(file) - TAIL, 0)
-    return os.pread(file.fileno(), TAIL, start).split(b"\n")[1 if start else 0 :], start > 0
+    first = 1 if start else 0
+    return os.pread(file.fileno(), TAIL, start).split(b"\n")[first:], start > 0
 
 
 def _line_end(file: IO[bytes], before: int) -> int:

@@ -54,4 +54,5 @@ def seen(descriptor: int) -> Iterator[tuple[int, str]]:
         while content:
             _watch, mask, _cookie, length = HEAD.unpack_from(content)
             yield mask, os.fsdecode(content[HEAD.size : HEAD.size + length].rstrip(b"\0"))
-            content = content[HEAD.size + length :]
+            end = HEAD.size + length
+            content = content[end:]

@@ -72,7 +72,8 @@ class Store:
     def remember(self, key: str, packages: Iterable[Package]) -> None:
         """Write down what the requirements of a build were resolved to, so that the next build takes the same."""
         known: dict[str, Any] = {name: value for name, value in read_json(self.resolutions).items() if name != key}
-        known = dict(list(known.items())[1 - RESOLVED :]) | {key: told(packages)}  # the oldest go
+        oldest = 1 - RESOLVED
+        known = dict(list(known.items())[oldest:]) | {key: told(packages)}  # the oldest go
         write(self.resolutions, json.dumps(known).encode())
 
     def prune(self, wanted: set[str]) -> None:

@@ -161,7 +161,8 @@ class Generations:
     def prune(self) -> None:
         """Remove the generations that are too many; the current one and the last that were accepted stay."""
         current = self.current()
-        keep = {each.number for each in self.accepted()[-self.configuration.keep :]} | ({current.number} if current else set())
+        oldest = -self.configuration.keep
+        keep = {each.number for each in self.accepted()[oldest:]} | ({current.number} if current else set())
         for path in self.folder.glob("[0-9]*"):
             if int(path.name) not in keep:
                 shutil.rmtree(path.rename(self.folder / f".{path.name}.partial"))

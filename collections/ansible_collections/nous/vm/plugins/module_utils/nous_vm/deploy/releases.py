@@ -95,7 +95,7 @@ class Releases:
     def known_good(self) -> list[str]:
         """Return the releases that were deployed and answered, and are still there, the latest last."""
         built, found = self.built(), [each.release for each in self.generations.accepted()]
-        return [release for number, release in enumerate(found) if release in built and release not in found[number + 1 :]]
+        return [release for following, release in enumerate(found, 1) if release in built and release not in found[following:]]
 
     def current(self) -> str | None:
         """Return the release of the current generation."""

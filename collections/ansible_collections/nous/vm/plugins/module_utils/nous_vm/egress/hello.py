@@ -50,7 +50,8 @@ def message(content: bytes) -> bytes | None:
                 return found[MESSAGE:wanted]
         if len(part) < size:
             return None
-        content = content[RECORD + size :]
+        end = RECORD + size
+        content = content[end:]
     else:
         if not content or content[0] == HANDSHAKE:
             return None
