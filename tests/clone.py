@@ -22,6 +22,7 @@ def run(*argv: str | Path, cwd: Path, **environment: str) -> str:
 
 def clone(target: Path) -> Path:
     """Make it in a folder; return that. The commit has a tag, v1.0.0, and the same time wherever it is made."""
+    target.mkdir(exist_ok=True)
     names = run("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", cwd=REPOSITORY)
     for name in filter(None, names.split("\0")):
         if os.path.lexists(REPOSITORY / name):

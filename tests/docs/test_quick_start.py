@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The quick start, played literally: its commands, in their order, in one shell, against a bare container as the VM, until a client has called a tool.
 
-What a reader has and this machine has not is in one file beside the inventory, EXTRA: an address instead of DNS, an authority that needs no DNS, a key for ssh, and a
-stand-in server instead of a repository that cannot be reached from here. The transcript is .cache/quick-start.txt.
+What a reader has and this machine has not is in one file beside the inventory, EXTRA: an address instead of DNS, an authority without DNS, a key for ssh, and
+a stand-in server instead of a repository that cannot be reached from here. The transcript is .cache/quick-start.txt.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,24 +64,24 @@ def host(folder: Path) -> Iterator[tuple[str, str]]:
 
 def test_the_quick_start(folder: Path, host: tuple[str, str]) -> None:
     address, client = host
-    tree = made(folder / "nous.vm")
+    made(folder / "nous.vm")
     home = folder / "home"
     home.mkdir()
     extra = EXTRA.format(address=address, client=client, key=folder / "key", archive=folder / "nous-1.0.0.tar.gz")
     install, new, run, connect = COMMANDS
-    # In a folder without this checkout's ansible.cfg, as a person has it; the collection is the one that was installed.
-    steps = [install, f"mkdir {folder}/estate; cd {folder}/estate", new]
+    # As a person has it: the folder above the checkout, whose ansible.cfg is not theirs.
+    steps = [install, new]
     steps += [f"cp {folder}/extra.yml group_vars/all.yml", "sed -i /operator_cidrs/,+1d group_vars/nous.yml", run]
     (folder / "extra.yml").write_text(extra, encoding="utf-8")
     own = {"HOME": str(home), "ANSIBLE_NOCOLOR": "1", "PS4": "$ "}
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "SSH_"))} | own
     script = "set -eux\n" + "\n".join(steps)
-    done = subprocess.run(["bash", "-c", script], cwd=tree, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(["bash", "-c", script], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     transcript = REPOSITORY / ".cache/quick-start.txt"
     transcript.parent.mkdir(exist_ok=True)
     transcript.write_text(done.stdout, encoding="utf-8")
     assert done.returncode == 0, done.stdout[-8000:]
-    estate = folder / "estate/nous.example.org"
+    estate = folder / "nous.example.org"
     ca = docker("exec", NAME, "cat", "/var/lib/caddy/.local/share/caddy/pki/authorities/local/root.crt")
     (folder / "ca.crt").write_text(ca + "\n", encoding="ascii")
     with transcript.open("a", encoding="utf-8") as file:
@@ -97,8 +98,8 @@ def test_the_quick_start(folder: Path, host: tuple[str, str]) -> None:
         (folder / "enrolment.json").write_text(
             json.dumps({"link": shown["link"], "url": shown["URL"], "client_id": shown["client ID"], "client_secret": shown["client secret"]}), encoding="utf-8"
         )
-        call = [REPOSITORY / ".venv/bin/python", REPOSITORY / "tests/clients/mcp_client.py", "https://nous.example.org", "note", '{"text": "hello"}']
-        options = ["--address", address, "--ca", folder / "ca.crt", "--enrol", f"cat {folder}/enrolment.json"]
+        call = [sys.executable, str(REPOSITORY / "tests/clients/mcp_client.py"), "https://nous.example.org", "note", '{"text": "hello"}']
+        options = ["--address", address, "--ca", str(folder / "ca.crt"), "--enrol", f"cat {folder}/enrolment.json"]
         called = subprocess.run([*call, *options], capture_output=True, text=True, check=False)
         file.write(f"{called.stdout}{called.stderr}{waiting.stdout.read()}")
     assert called.returncode == 0, called.stdout + called.stderr

@@ -14,7 +14,7 @@ from clone import clone
 
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return clone(tmp_path_factory.mktemp("tree"))
+    return clone(tmp_path_factory.mktemp("tree") / "nous.vm")
 
 
 @pytest.fixture(scope="session")

@@ -24,18 +24,18 @@ case "$*" in *git@git.example.org*"git-upload-pack '/ops/nous.vm.git'") exec git
 
 @pytest.fixture
 def environment(tree: Path, tmp_path: Path) -> dict[str, str]:
-    (tmp_path / "ansible.cfg").touch()
     (tmp_path / "ssh").write_text(SSH, encoding="utf-8")
     (tmp_path / "ssh").chmod(0o755)
-    own = {"ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"), "ANSIBLE_HOME": str(tmp_path / "home"), "ANSIBLE_COLLECTIONS_PATH": str(tmp_path)}
+    own = {"HOME": str(tmp_path), "GIT_CONFIG_GLOBAL": "/dev/null"}
     return own | {"GIT_SSH_COMMAND": str(tmp_path / "ssh"), "CLONE": str(tree)}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.usefixtures("plain")
 def test_it_installs_as_written(tree: Path, tmp_path: Path, environment: dict[str, str], command: str) -> None:
-    run("bash", "-c", command, cwd=tree, **environment)
-    assert (tmp_path / "ansible_collections/nous/vm/roles/nous_service/tasks/main.yml").is_file()
+    run("bash", "-c", command, cwd=tree.parent, **environment)
+    assert run("git", "status", "--porcelain", cwd=tree) == ""
+    assert (tmp_path / ".ansible/collections/ansible_collections/nous/vm/roles/nous_service/tasks/main.yml").is_file()
 
 
 def test_it_installs_by_the_requirements(tmp_path: Path, environment: dict[str, str]) -> None:
@@ -43,7 +43,7 @@ def test_it_installs_by_the_requirements(tmp_path: Path, environment: dict[str, 
     (quoted,) = re.findall(r"^```yaml\n(collections:.*?)^```", INSTALL.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert yaml.safe_load(quoted) == yaml.safe_load(example.read_text(encoding="utf-8"))
     run("ansible-galaxy", "collection", "install", "-r", example, cwd=tmp_path, **environment)
-    assert (tmp_path / "ansible_collections/nous/vm/roles/nous_service/tasks/main.yml").is_file()
+    assert (tmp_path / ".ansible/collections/ansible_collections/nous/vm/roles/nous_service/tasks/main.yml").is_file()
     assert "1.0.0" in run("ansible-galaxy", "collection", "list", "nous.vm", cwd=tmp_path, **environment)
 
 
