@@ -1,4 +1,4 @@
-.PHONY: up dist docs evidence test test-one test-one-clean lint unit molecule contract bench vm clean key-full rotation-full gate-full service-full ways-full host-full docs-full release-full
+.PHONY: up dist docs evidence test test-one test-one-clean lint unit molecule contract bench vm clean key-full rotation-full gate-full service-full ways-full restore-drill host-full docs-full release-full
 
 up:
 	@tests/hosts/up $(ARGS)
@@ -67,6 +67,10 @@ gate-full:
 
 service-full:
 	@NOUS_VM_SERVICE=full tests/run service
+
+# From a destroyed host to a served client, with what is lost and how long it takes.
+restore-drill:
+	@NOUS_VM_WAYS=full NOUS_VM_TEST_PLATFORMS=$(P) PATH="$(CURDIR)/.venv/bin:$(PATH)" pytest --capture=no tests/ways/test_restore.py
 
 ways-full:
 	@NOUS_VM_WAYS=full tests/run ways

@@ -20,7 +20,7 @@ GROUPS: dict[tuple[str, ...], list[str]] = {
     ("tests/gate",): ["tests/gate"],
     ("tests/rotation",): ["tests/rotation", "tests/standin"],
     ("release", "tests/release", "docs", "tests/docs"): ["release", "docs/site", "tests", "tests/release"],
-    ("tests/ways",): ["tests/ways"],
+    ("tests/ways",): ["tests/ways", "tests/service", "tests/gate"],
     ("tests/standin",): ["tests/standin", "tests/standin/src", "tests/standin/tests"],
 }
 REST = ["tests", "tests/key"]

@@ -10,7 +10,7 @@ from clone import run
 
 REPOSITORY = Path(__file__).parents[2]
 COLLECTION = REPOSITORY / "collections/ansible_collections/nous/vm"
-ROLES = {"audit_logrotate", "caddy_gateway", "egress_proxy", "host_watch", "nous_service", "oauth_key", "python_runtime"}
+ROLES = {"audit_logrotate", "backup", "caddy_gateway", "egress_proxy", "host_watch", "nous_service", "oauth_key", "python_runtime"}
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from container import need_root
 from forms import PLATFORMS
-from host import Host
+from ways import Host
 
 
 @pytest.fixture(scope="session", params=PLATFORMS)

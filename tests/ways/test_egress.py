@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from controller import wait
-from host import ALLOW, API, NAME, NEAR, OUTSIDE, PROXY, SOCKET, Host, only_on
+from ways import ALLOW, API, NAME, NEAR, OUTSIDE, PROXY, SOCKET, Host, only_on
 
 PROXIED = f"HTTPS_PROXY=http://127.0.0.1:3128 SSL_CERT_FILE={OUTSIDE}/ca.pem"
 ASK = """

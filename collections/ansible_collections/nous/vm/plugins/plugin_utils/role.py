@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from .rules import Fault, Rule
 
-ROLES = ("python_runtime", "oauth_key", "audit_logrotate", "nous_service", "egress_proxy", "caddy_gateway", "host_watch")
+ROLES = ("python_runtime", "oauth_key", "audit_logrotate", "nous_service", "egress_proxy", "backup", "caddy_gateway", "host_watch")
 PLATFORMS = {"Debian": ("trixie", "forky"), "Ubuntu": ("noble", "resolute")}
 SUPPORTED = "Ubuntu 24.04 (noble) and 26.04 (resolute) and Debian 13 (trixie)"
 

@@ -341,6 +341,38 @@ WRONG: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     ),
     "entries as text": ("egress_proxy", {"egress_proxy_allow": "[{name: a.b, network: 10.0.0.0/24, tls: false}]"}, []),
     "name servers that are none": ("egress_proxy", {"egress_proxy_resolvers": ["10.0.0.256"]}, ['egress_proxy_resolvers has "10.0.0.256"']),
+    "a repository without a password": (
+        "backup",
+        {"backup_repository": "/srv/backup"},
+        ["backup_password is empty, and backup_repository is not; allowed is at least 16 characters, kept where this host is not"],
+    ),
+    "a password that is too short": (
+        "backup",
+        {"backup_repository": "/srv/backup", "backup_password": "canary"},
+        ["backup_password has a value that is not shown, and that is too short"],
+    ),
+    "sftp from whoever to whomever": (
+        "backup",
+        {"backup_repository": "sftp:a@b.c:/x", "backup_password": "0123456789abcdef"},
+        ['backup_ssh_key is empty, and backup_repository is "sftp:a@b.c:/x"', "backup_ssh_known_hosts is empty"],
+    ),
+    "a repository with a password": (
+        "backup",
+        {"backup_repository": "rest:https://ada:canary@b.c/x", "backup_password": "0123456789abcdef"},
+        ['backup_repository is "rest:https://***@b.c/x"; allowed is nothing, or a repository as restic names it'],
+    ),
+    "a repository on the controller": ("backup", {"backup_repository": "backup"}, ['backup_repository is "backup"']),
+    "a variable that the role sets": (
+        "backup",
+        {"backup_environment": {"RESTIC_PASSWORD": "canary"}},
+        ['backup_environment has the name "RESTIC_PASSWORD"'],
+    ),
+    "a backup that is not kept": (
+        "backup",
+        {"backup_repository": "/srv/backup", "backup_password": "0123456789abcdef", "backup_keep": {"daily": 0}},
+        ['backup_keep is {"daily": 0}, which keeps nothing'],
+    ),
+    "no backup": ("backup", {"backup_keep": {"daily": 0}}, []),
     "password of the source": (
         "nous_service",
         {"nous_service_git_url": "https://ada:canary@example.org/nous.git"},

@@ -1,0 +1,110 @@
+"""From a destroyed host to a served client: `make restore-drill` prints what is lost (RPO) and how long it takes (RTO)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "service"))
+
+import container
+from controller import wait
+from forms import PLATFORMS
+from host import SITE
+from host import Host as Site
+from ways import only_full
+from wire import VENDOR
+
+BACKUP = {"backup_repository": "/srv/repository/nous", "backup_password": "a password of the test alone", "backup_schedule": "yearly"}
+JWKS = "/var/lib/nous-vm-checkpoint/nous/jwks.json"
+
+
+class Machine(Site):
+    """A host with the site and backups, whose repository outlives it."""
+
+    def __init__(self, platform: str, work: Path, name: str, volume: str) -> None:
+        super().__init__(platform, work)
+        self.container, self.volume = f"{self.container}-{name}", volume
+
+    def boot(self) -> None:
+        flags = [*container.FLAGS, *container.MIGRATE, *container.CACHES, "--volume", f"{self.volume}:/srv/repository"]
+        container.start(self.container, f"nous-vm-host:{self.platform}-packages", *flags)
+        self.sh("until systemctl is-system-running --wait 2>&1 | grep -Eqx 'running|degraded'; do sleep 0.1; done")
+        for address in (VENDOR, "203.0.113.7", "203.0.113.5"):
+            self.sh(f"ip address replace {address}/32 dev lo")
+
+    def run(self, playbook: str) -> None:
+        done = self.play(playbook, **BACKUP)
+        assert done.returncode == 0, done.stdout[-6000:]
+
+    def destroy(self) -> None:
+        subprocess.run(["docker", "rm", "--force", "--volumes", self.container], check=True, capture_output=True)
+
+    def served(self, token: str) -> bool:
+        """Tell whether the gateway and the server take a token."""
+        request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}).encode()
+        headers = (f"Authorization: Bearer {token}", "Content-Type: application/json", "Accept: application/json, text/event-stream")
+        try:
+            return self.client.ask(VENDOR, "/", *headers, method="POST", body=request).status == 200
+        except (OSError, ValueError):
+            return False
+
+
+@pytest.fixture(params=PLATFORMS)
+def machines(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Machine, Machine]]:
+    container.need_root()
+    volume = f"nous-vm-restore-{request.param}-{tmp_path.parent.name}"
+    made = tuple(Machine(request.param, tmp_path, name, volume) for name in ("old", "new"))
+    try:
+        yield made[0], made[1]
+    finally:
+        for each in made:
+            subprocess.run(["docker", "rm", "--force", "--volumes", each.container], check=False, capture_output=True)
+        subprocess.run(["docker", "volume", "rm", volume], check=False, capture_output=True)
+
+
+@only_full("two sites")
+def test_a_host_is_destroyed_and_another_one_takes_its_place(machines: tuple[Machine, Machine]) -> None:
+    old, new = machines
+    assert SITE["nous_service_source"] == "archive"
+    old.boot()
+    old.run("site")
+    old.sign_in()
+    assert old.served(old.token)
+    kids = old.sh("cat /etc/nous/jwks.json")
+    checkpoints = old.sh("tail -1 /var/log/nous-vm/checkpoints-nous.jws")
+    old.sh("systemctl start nous-backup.service")
+    with old.load() as load:
+        old.sh("systemctl start nous-backup.service")  # nothing of it holds up traffic
+    load.assert_nothing_failed()
+    last = json.loads(old.sh("cat /var/lib/nous-vm/offsite/last.json"))["backup"]
+    begun, machine = time.monotonic(), old.sh("cat /etc/machine-id")
+    written = len(old.query("SELECT call_id FROM executed"))
+    old.destroy()
+
+    new.boot()
+    new.run("restore_host")
+    wait(lambda: new.served(old.token), "the new host to serve the old token")
+    print(f"RTO: {time.monotonic() - begun:.0f} s from the destroyed host to a served client")
+    there = len(new.query("SELECT call_id FROM executed"))
+    print(f"RPO: {written - there} of {written} rows lost, all since a backup that took {last['seconds']} s; at most {last['lost_at_most']} s")
+    assert 0 < there <= written
+    assert new.sh("cat /etc/nous/jwks.json") == kids
+    assert checkpoints in new.sh("cat /var/log/nous-vm/checkpoints-nous.jws")
+    rows = {row["name"]: row for row in json.loads(new.sh("/usr/local/sbin/nous-vm check --json || true"))["rows"]}
+    assert machine in rows["restored"]["detail"]
+    assert [row for row in rows.values() if row["status"] == "fail"] == []
+    # The chain, its anchors and the checkpoints of both keys, across the seam.
+    merge = "import json, sys; print(json.dumps({'keys': [each for path in sys.argv[1:] for each in json.load(open(path))['keys']]}))"
+    new.sh(f'python3 -c "{merge}" /var/lib/nous-vm/restored/jwks.json {JWKS} > /run/both.json')
+    wait(lambda: new.sh("tail -1 /var/log/nous-vm/checkpoints-nous.jws") not in (checkpoints, ""), "a checkpoint by the new key", 120)
+    verified = json.loads(new.sh("/usr/local/sbin/nous-vm audit verify --json --jwks /run/both.json || true"))
+    assert verified["whole"], verified
+    # Another run changes nothing, and the new host goes on with the backups of the old one.
+    new.sh("systemctl start nous-backup.service")
