@@ -16,17 +16,19 @@ from ..systemd import show
 from . import configuration
 
 FOLDER = configuration.FOLDER / "failed"
-RECENT = 900.0  # seconds for which a failure makes the row red: one that comes again and again is one alert
+RECENT = 900.0  # seconds for which a failure is told of: one that comes again and again is one alert
 MOST = 100  # units
+SIGTERM = "15"
+PROPERTIES = ("LoadState", "ActiveState", "Transient", "Result", "ExecMainStatus")
 NAME = re.compile(r"[A-Za-z0-9:_.@\\-]{1,200}")
 
 
 def note(unit: str) -> bool:
-    """Note that a unit failed; return whether it is one that lasts: a transient one is somebody's own to look at."""
+    """Note that a unit failed; return whether that is somebody's to know: not of a transient one, nor of one that systemd is about to start again."""
     if not NAME.fullmatch(unit) or unit.startswith("."):
         raise UsageError(f"{unit!r} is no name of a unit")
-    about = show(unit, "LoadState", "Transient", "Result")
-    if about.get("LoadState") not in ("loaded", "masked") or about.get("Transient") == "yes":
+    about = show(unit, *PROPERTIES)
+    if about.get("LoadState") not in ("loaded", "masked") or about.get("Transient") == "yes" or not is_failure(about):
         return False
     for folder in (configuration.FOLDER, FOLDER):
         os.close(own_directory(folder))
@@ -36,6 +38,11 @@ def note(unit: str) -> bool:
     if len(list(FOLDER.glob("*.json"))) < MOST:
         write_json(FOLDER / f"{unit}.json", {"at": time.time(), "result": about.get("Result", "")})
     return True
+
+
+def is_failure(about: dict[str, str]) -> bool:
+    """Tell whether a unit is failed, by its properties; one that was stopped while it was at work is not, though systemd says so."""
+    return about.get("ActiveState") == "failed" and (about.get("Result"), about.get("ExecMainStatus")) != ("signal", SIGTERM)
 
 
 def recent() -> dict[str, str]:

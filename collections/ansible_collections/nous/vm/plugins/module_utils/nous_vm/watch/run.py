@@ -13,10 +13,9 @@ from ..foreign import printable
 from ..health import Finding, parts, run_parts
 from ..locks import held
 from ..systemd import remember
-from . import deliver, message, metrics, space, state, trend
+from . import deliver, message, metrics, space, state, trend, units
 from .configuration import HEARTBEAT_URL, Configuration
 from .deliver import NotTold
-from .units import ours
 
 CONFIRM = (5.0, 15.0)  # seconds after which a row that became red is looked at again: what is over then was a restart, or a deployment
 LOCK = "host-watch"
@@ -38,7 +37,7 @@ def look(known: set[str], checks: Callable[[], list[Finding]], pauses: tuple[flo
 
 def checked(config: Configuration) -> list[Finding]:
     """Run the check, all of it on one moment of our units, for which systemd is asked once."""
-    remember(ours(config.units))
+    remember(units.ours(config.units))
     reloaded.cache_clear()
     reloaded()
     return run_parts(parts())
@@ -51,10 +50,13 @@ def run(config: Configuration) -> list[Finding]:
         begun = time.monotonic()
         found = look(set(known.red), lambda: checked(config))
         known.seconds = round(time.monotonic() - begun, 2)
-        known.advance(time.time(), state.red(found), deliver.ways(config))
+        red = state.red(found)
+        if lately := units.lately_failed():  # it is over, and is told all the same
+            red.setdefault(f"watch: {units.FAILED}", lately)
+        known.advance(time.time(), red, deliver.ways(config))
         state.save(known)  # before anybody is told: what is told and not kept would be told again
         tell(config, known)
-        if HEARTBEAT_URL in config.secrets and not known.red:
+        if HEARTBEAT_URL in config.secrets and not state.red(found):
             beat(known)
         known.free = {each.place: trend.add(known.free.get(each.place, []), known.at, each.free) for each in space.file_systems()}
         state.save(known)

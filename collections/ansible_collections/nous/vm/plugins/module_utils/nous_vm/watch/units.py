@@ -16,8 +16,9 @@ from . import failures
 FOLDER = Path("/etc/systemd/system")
 SUFFIXES = (".service", ".socket", ".timer", ".path", ".slice", ".target")
 JOURNAL = "systemd-journald.service"
-PROPERTIES = ("LoadState", "ActiveState", "UnitFileState", "Result", "NeedDaemonReload")
+PROPERTIES = ("LoadState", "ActiveState", "UnitFileState", "Result", "ExecMainStatus", "NeedDaemonReload")
 RUN = "then run the site"
+FAILED = "failed units"
 
 
 def ours(patterns: list[str], folder: Path = FOLDER) -> list[str]:
@@ -59,11 +60,17 @@ def own_rows(states: dict[str, dict[str, str]]) -> Iterator[Row]:
 
 def failed_row(states: dict[str, dict[str, str]]) -> Row:
     """Return the row on units that are failed, or were a while ago."""
-    now = {unit: about.get("Result", "") for unit, about in states.items() if about.get("ActiveState") == "failed"}
-    lately = {unit: how for unit, how in failures.recent().items() if unit not in now}
-    found = [f"{unit} failed ({how}): journalctl --unit={unit}" for unit, how in sorted(now.items())]
-    found += [f"{unit} failed ({how}) in the last {failures.RECENT / 60:.0f} min and was started again" for unit, how in sorted(lately.items())]
-    return Row("failed units", "fail" if found else "ok", "; ".join(found) or "none")
+    now = {unit: about.get("Result", "") for unit, about in states.items() if failures.is_failure(about)}
+    if now:
+        return Row(FAILED, "fail", "; ".join(f"{unit} failed ({how}): journalctl --unit={unit}" for unit, how in sorted(now.items())))
+    lately = lately_failed()
+    return Row(FAILED, "warn" if lately else "ok", lately or "none")
+
+
+def lately_failed() -> str:
+    """Return which units failed a while ago and are not failed now; nothing if none did."""
+    found = [f"{unit} failed ({how}) in the last {failures.RECENT / 60:.0f} min" for unit, how in failures.recent().items()]
+    return "; ".join(found)
 
 
 def journal_row(about: dict[str, str]) -> Row:

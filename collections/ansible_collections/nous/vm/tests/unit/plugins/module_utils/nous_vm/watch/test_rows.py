@@ -64,7 +64,12 @@ class TestUnits:
 
     def test_a_unit_that_failed_and_works_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
         row = self.found(monkeypatch, {"nous.service": "signal"})["failed units"]
-        assert (row.status, row.detail) == ("fail", "nous.service failed (signal) in the last 15 min and was started again")
+        assert (row.status, row.detail) == ("warn", "nous.service failed (signal) in the last 15 min")
+
+    def test_a_unit_that_was_stopped_at_work_is_no_failure(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        stopped = {"ActiveState": "failed", "Result": "signal", "ExecMainStatus": "15"}
+        assert self.found(monkeypatch, {}, **stopped)["failed units"].status == "ok"
+        assert self.found(monkeypatch, {}, **stopped | {"ExecMainStatus": "9"})["failed units"].status == "fail"
 
     def test_ours_are_named_or_begin_so(self, tmp_path: Path) -> None:
         for name in ("nous-a.service", "nous-a.service.d", "nous-b@.service", "other.service", "nous-c.timer"):

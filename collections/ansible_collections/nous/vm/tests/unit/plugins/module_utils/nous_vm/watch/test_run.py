@@ -46,6 +46,7 @@ def sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str
     monkeypatch.setattr(run, "held", unlocked)
     monkeypatch.setattr(run, "CONFIRM", (0.0,))
     monkeypatch.setattr(space, "file_systems", list)
+    monkeypatch.setattr(failures, "FOLDER", tmp_path / "failed")
     return made
 
 
@@ -92,6 +93,17 @@ def test_who_is_away_is_told_later(sent: list[tuple[list[str], bytes]], tmp_path
     run.run(CONFIG)
     assert len(sent) == before + 2
     assert told.alerts(CONFIG, state.load()).status == "ok"
+
+
+def test_a_unit_that_failed_and_works_again_is_told(sent: list[tuple[list[str], bytes]], monkeypatch: pytest.MonkeyPatch) -> None:
+    check(monkeypatch, GOOD)
+    run.run(CONFIG)
+    sent.clear()
+    monkeypatch.setattr(failures, "recent", lambda: {"x.service": "exit-code"})
+    run.run(CONFIG)
+    run.run(CONFIG)
+    assert [json.loads(content)["red"][0]["detail"] for argv, content in sent if argv == ["/bin/tell"]] == ["x.service failed (exit-code) in the last 15 min"]
+    assert sum("heartbeat-url" in argv[-1] for argv, _content in sent) == 2  # the host is as expected
 
 
 def test_a_heartbeat_that_is_not_taken_is_a_row(sent: list[tuple[list[str], bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +163,7 @@ def test_send_reads_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_units_that_failed_are_noted_and_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[tuple[str, ...]] = []
-    about = {"LoadState": "loaded", "Transient": "no", "Result": "exit-code"}
+    about = {"LoadState": "loaded", "ActiveState": "failed", "Transient": "no", "Result": "exit-code"}
     monkeypatch.setattr(failures, "FOLDER", tmp_path / "watch/failed")
     monkeypatch.setattr(configuration, "FOLDER", tmp_path / "watch")
     monkeypatch.setattr(failures, "show", lambda _unit, *_names: about)
@@ -161,6 +173,9 @@ def test_units_that_failed_are_noted_and_forgotten(tmp_path: Path, monkeypatch: 
     assert started == [("start", "--no-block", "host-watch.service")]
     about["Transient"] = "yes"
     watch_failed.run(argparse.Namespace(unit="nous-candidate.service"))
+    about |= {"Transient": "no", "ActiveState": "activating"}  # systemd starts it again
+    watch_failed.run(argparse.Namespace(unit="nous-vm-ready.service"))
+    about["ActiveState"] = "failed"
     assert len(started) == 1
     for name in ("../x", ".x", "", "a b"):
         with pytest.raises(UsageError, match="no name of a unit"):
