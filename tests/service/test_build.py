@@ -15,7 +15,7 @@ from builds import FOLDER, PROJECT, RELEASE, ROOT, SENT, SOURCE, WHEELS, Builder
 from host import only_full, rest
 from loads import FULL
 
-KILLS = 60 if FULL else 2
+KILLS = 20 if FULL else 2
 
 
 def test_a_lock_is_honoured(builder: Builder, locked: dict[str, bytes]) -> None:
