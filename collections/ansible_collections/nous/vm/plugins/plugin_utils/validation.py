@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import re
 import typing as t
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import yaml
@@ -119,7 +119,15 @@ def judged(roles: Iterable[Role], values: Mapping[str, Values], host: Host) -> l
     if failed := {name: problem for name, problem in host["failed"].items() if name not in UNANSWERED}:
         allowed = "a host that answers in time, to root"
         return [Fault("The host", f"does not answer the question for its {name}: {problem}", allowed) for name, problem in failed.items()]
-    return platform_fault(host) or [fault for role in roles for fault in role.judged(values[role.name], host)]
+    return platform_fault(host) or [*masked(roles, values, host), *(fault for role in roles for fault in role.judged(values[role.name], host))]
+
+
+def masked(roles: Iterable[Role], values: Mapping[str, Values], host: Host) -> Iterator[Fault]:
+    """Yield the fault of each unit of a role that is to be applied which somebody masked: no run could start it."""
+    asked = [unit for role in roles if role.present(values[role.name]) for unit in role.questions(values[role.name]).get("units", [])]
+    for unit in dict.fromkeys(asked):
+        if host["units"].get(unit, {}).get("LoadState") == "masked":
+            yield Fault(unit, "is masked on this host", "a unit that can be started", f"sudo systemctl unmask {unit}, and the run again")
 
 
 def message(faults: list[Fault]) -> str:

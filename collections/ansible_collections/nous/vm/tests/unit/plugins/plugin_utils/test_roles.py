@@ -587,6 +587,18 @@ HOSTS: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
         "The host runs Debian 12 (bookworm); allowed is Ubuntu 24.04 (noble) and 26.04 (resolute) and Debian 13 (trixie).",
     ),
     "other system": ("oauth_key", {}, {"platform": {"distribution": "Fedora", "release": "", "version": "42"}}, "The host runs Fedora 42 ();"),
+    "masked unit": (
+        "host_watch",
+        {"host_watch_units": ["nous.service"]},
+        {"units": {"host-watch.timer": {"ActiveState": "active"}, "nous.service": {"LoadState": "masked"}}},
+        "nous.service is masked on this host; allowed is a unit that can be started, for example sudo systemctl unmask nous.service",
+    ),
+    "command that is not there": (
+        "host_watch",
+        {"host_watch_alert_command": ["/usr/bin/tell"]},
+        {"matches": {"/usr/bin/tell": False}},
+        "host_watch_alert_command names /usr/bin/tell, which is not on this host",
+    ),
     "no answer": ("oauth_key", {}, {"failed": {"units": "late"}}, "The host does not answer the question for its units: late; allowed is"),
 }
 
