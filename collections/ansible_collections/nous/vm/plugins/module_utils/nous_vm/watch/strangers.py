@@ -56,5 +56,5 @@ def check(names: list[str], units: list[str], known: list[str]) -> Row:
     """Return the row."""
     found = [f"{path} names {what}" for path, what in strangers(names, units, known).items()]
     more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    advice = "; ansible-playbook nous.vm.adopt puts what is of nous's own bundle aside; what is yours goes into host_watch_known"
+    advice = "; stop and remove it, or name it in host_watch_known if it is yours"
     return Row("other units", "fail" if found else "ok", f"{'; '.join(found[:SHOWN])}{more}{advice}" if found else "none names what is ours")

@@ -20,7 +20,7 @@ NEXT_STEPS = {
     "clock": "timedatectl status",
     "security updates": "sudo apt update && sudo apt upgrade",
     "reboot": "sudo systemctl reboot",
-    "other units": "ansible-playbook nous.vm.adopt",
+    "other units": "sudo nous-vm check",
 }
 
 

@@ -62,7 +62,7 @@ def security() -> Row:
         return Row(name, "fail", f"apt cannot tell: {found['problem']}; sudo dpkg --configure -a, sudo apt --fix-broken install")
     if found["security"]:
         names = ", ".join(found["security"][:SHOWN])
-        return Row(name, "warn", f"{len(found['security'])} pending: {names}; sudo apt upgrade, or host_watch_unattended_upgrades")
+        return Row(name, "warn", f"{len(found['security'])} pending: {names}; sudo apt upgrade")
     others = f", {len(found['others'])} others" if found["others"] else ""
     if age > OLD:
         return Row(name, "unknown", f"none in package lists that are {age / 86400:.0f} days old; sudo apt update")

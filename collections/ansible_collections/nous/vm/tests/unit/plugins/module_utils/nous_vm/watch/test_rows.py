@@ -150,7 +150,7 @@ class TestUpdates:
             "Conf bash (5.3 Debian:13.1/stable [amd64])",
         ]
         apt.append(Completed(0, "\n".join(lines).encode(), b""))
-        assert updates.security() == Row("security updates", "warn", "1 pending: libc6; sudo apt upgrade, or host_watch_unattended_upgrades")
+        assert updates.security() == Row("security updates", "warn", "1 pending: libc6; sudo apt upgrade")
         assert updates.security().status == "warn"  # apt is not asked again: it would have no answer
         os.utime(updates.INSTALLED, (1, 1))
         apt.append(Completed(0, b"Inst bash [5.2] (5.3 Ubuntu:24.04/noble-updates [amd64])", b""))
@@ -219,7 +219,7 @@ class TestStrangers:
         assert strangers.check([], [], []).status == "ok"
         monkeypatch.setattr(strangers, "strangers", lambda *_given: {f"/etc/cron.d/{number}": "/opt/nous" for number in range(9)})
         row = strangers.check([], [], [])
-        assert (row.status, "and 4 more; ansible-playbook nous.vm.adopt" in row.detail) == ("fail", True)
+        assert (row.status, "and 4 more; stop and remove it" in row.detail) == ("fail", True)
         monkeypatch.undo()
         assert strangers.strangers([], [], [], tmp_path) == {}
 
