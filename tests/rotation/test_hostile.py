@@ -100,6 +100,20 @@ def test_a_process_of_the_group_outside_the_units_stops_the_rotation_and_is_name
     host.assert_complete()
 
 
+def test_a_service_that_stops_itself_is_rotated_all_the_same(rotated: Host, full: bool) -> None:
+    """By SIGSTOP, and goes on after that: a stopped process is frozen like another one, and the thaw does not wake it."""
+    if not full:
+        pytest.skip("the freeze of a stopped process is the kernel's: make rotation-full")
+    host = rotated
+    host.run("systemctl", "kill", "--signal=SIGSTOP", host.writer)
+    assert host.drive(rotations=2)["wrong"] == NONE
+    assert " T " in host.sh(f"cat /proc/$(systemctl show --value --property=MainPID {host.writer})/stat")
+    host.run("systemctl", "kill", "--signal=SIGCONT", host.writer)
+    host.sh(f"size=$(stat -c %s {host.log}); until [ $(stat -c %s {host.log}) -gt $size ]; do sleep 0.05; done")
+    assert host.drive(rotations=1)["wrong"] == NONE
+    host.assert_complete()
+
+
 def test_a_wrong_mode_under_the_flag_is_mended_by_the_next_rotation(rotated: Host) -> None:
     host = rotated
     host.sh(f"chattr -a {host.log}; chmod 0600 {host.log}; chattr +a {host.log}")
