@@ -33,7 +33,8 @@ import yaml
 from ansible import constants
 from ansible.plugins.callback.default import CallbackModule as Default
 
-FIRST, LATER = 15.0, 30.0  # seconds after which a task says that it goes on
+FIRST = 15.0  # seconds after which a task says that it goes on
+LATER = 30.0  # and how often from then on
 MOST = 20  # lines of what a program printed before it failed
 INDENT = " " * 11
 
