@@ -82,6 +82,14 @@ OPTIONS: dict[str, Rule] = {
 }
 
 
+# What the role's tasks remove.
+OWN_FILES = (
+    *(f"/etc/systemd/system/{name}" for name in ("nous-backup.timer", "nous-backup.service", "timers.target.wants/nous-backup.timer")),
+    *("/etc/nous-vm/offsite.json", "/etc/nous-vm/backup", "/usr/local/lib/nous-vm/nous_vm/offsite", "/var/lib/nous-vm/offsite", "/var/cache/nous-backup"),
+    "/var/lib/systemd/timers/stamp-nous-backup.timer",
+)
+
+
 class Backup(Role):
     """The role, which is applied where there is a repository alone."""
 
@@ -126,10 +134,9 @@ def derive(values: Values) -> dict[str, Any]:
 
 
 def questions(values: Values) -> Questions:
-    asked: Questions = {"units": ["nous-backup.timer", "nous-backup.service"], "paths": ["/var/lib/nous-vm/offsite", "/var/cache/nous-backup"]}
+    asked: Questions = {"units": ["nous-backup.timer", "nous-backup.service"], "matches": list(OWN_FILES)}
     if values["backup_repository"]:
-        asked |= {"calendars": [values["backup_schedule"]]}
-        asked["paths"] = [*asked["paths"], *([local(values)] if local(values) else [])]
+        asked |= {"calendars": [values["backup_schedule"]], "paths": [local(values)] if local(values) else []}
     return asked
 
 
