@@ -264,7 +264,8 @@ WRONG: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         "nous_service",
         {"nous_service_secrets": {"NOUS_DB_URL": None}},
         [
-            "nous_service_secrets sets NOUS_DB_URL to null; allowed is the URL of a SQLite file with an absolute path, on one line, for example sqlite:////var/lib/nous/state.db."
+            "nous_service_secrets sets NOUS_DB_URL to null; allowed is the URL of a SQLite file with an absolute path, on one line, "
+            "for example sqlite:////var/lib/nous/state.db."
         ],
     ),
     "secret with a line feed": (

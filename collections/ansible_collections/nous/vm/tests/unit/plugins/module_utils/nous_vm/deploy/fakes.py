@@ -26,9 +26,11 @@ from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.configurati
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.proxy import Proxy
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.service import Service, service
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.peers import tcp
+from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.deploy import fake_systemd
 from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.deploy.fake_network import FakeProxy, FakeServer
-from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.deploy.fake_systemd import NAMES as NAMES
 from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.deploy.fake_systemd import PID, FakeSystemd
+
+NAMES = fake_systemd.NAMES
 
 
 class Host:

@@ -119,7 +119,7 @@ def test_the_host_s_own_addresses() -> None:
 
 def test_no_way_there_is_not_own(monkeypatch: pytest.MonkeyPatch) -> None:
     class Asked:
-        def __enter__(self) -> Asked:
+        def __enter__(self) -> object:
             return self
 
         def __exit__(self, *_error: object) -> None:
