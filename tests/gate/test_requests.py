@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+
+import proxy
 import pytest
-from wire import HOST, OPERATOR, OPERATOR_6, PUBLIC, STRANGER, STRANGER_6, VENDOR, Answer, Client, over_h2, parsed
+from conftest import Host
+from wire import HOST, OPERATOR, OPERATOR_6, PUBLIC, STRANGER, STRANGER_6, TIMEOUT, VENDOR, Answer, Client, over_h2, parsed
 
 INSIDE = [VENDOR, OPERATOR, OPERATOR_6, f"::ffff:{OPERATOR}"]
 OUTSIDE = [STRANGER, STRANGER_6, "127.0.0.1", "::1", f"::ffff:{STRANGER}"]
@@ -307,10 +311,28 @@ def test_a_public_request_has_no_body(client: Client) -> None:
 
 
 def test_what_is_answered_about_the_whole_server(client: Client) -> None:
-    """Nothing of it reaches the server. Go itself answers OPTIONS * with an empty 200 before Caddy sees it, and Caddy has no setting for that."""
+    """Go itself answers OPTIONS * before Caddy sees it, on both versions, and Caddy has no setting for that: this is all that it says, to whomever."""
     for source in (STRANGER, OPERATOR):
-        answer = client.ask(source, "*", method="OPTIONS")
-        assert (answer.seen, answer.rest) == (None, b"") or answer.status in (400, 403)
+        for port in (443, 80):
+            for given in ({}, {"host": "other.example.org"}, {"body": b"x" * 100}):
+                answer = client.ask(source, "*", method="OPTIONS", port=port, **given)
+                assert (answer.seen, answer.status, answer.rest) == (None, 200, b"")
+                assert (set(answer.headers), answer.headers["content-length"]) == ({"content-length", "date", "connection"}, "0")
+        answer = client.h2(source, over_h2("*", "OPTIONS"))[0]
+        assert (answer.seen, answer.status, set(answer.headers)) == (None, 200, {":status", "content-length", "date"})
+
+
+@pytest.mark.parametrize("first", ["OPTIONS *", f"GET https://{HOST}/", "GET http://127.0.0.1:8088/token", f"CONNECT {HOST}:443", "GET *"])
+def test_the_local_proxy_takes_paths_alone(host: Host, first: str) -> None:
+    """Whoever asks it: nothing that has none reaches the server, should a gateway hand it on."""
+    before = len(host.backend.seen)
+    for path in (proxy.SOCKET, proxy.TOKENLESS):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(TIMEOUT)
+            connection.connect(f"/proc/{host.pid}/root{path}")
+            connection.sendall(f"{first} HTTP/1.1\r\nHost: {HOST}\r\nX-Forwarded-For: {OPERATOR}\r\n\r\n".encode())
+            assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
+    assert host.backend.seen[before:] == []
 
 
 @pytest.mark.parametrize(("source", "target"), [(OPERATOR, "/"), (STRANGER, "/authorize"), (STRANGER, "/"), (OPERATOR, "/none")])
