@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from conftest import Host
+from conftest import Host, only_on
 from wire import HOST, OPERATOR, STRANGER
 
 AUTHORITY = "ca.example.org"
@@ -74,6 +74,7 @@ def test_the_way_of_the_authority_is_open_to_nothing_else(host: Host, authority:
         assert answer.status in (308, 403)
 
 
+@only_on("debian-13", "the certificate's manager is one library in both")
 def test_it_is_renewed(host: Host, authority: str) -> None:
     """Caddy renews by itself, with two numbers changed: it looks every 2 s, and renews after a ten-thousandth of the certificate's life."""
     before = presented(host, authority)["serialNumber"]

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from conftest import FULL, GATE, PLAYBOOK, REPOSITORY, Host, only_full
+from conftest import FULL, GATE, PLAYBOOK, REPOSITORY, Host, only_full, only_on
 from wire import HOST, OPERATOR, STRANGER, context
 
 RELOADS = 50 if FULL else 8
@@ -90,6 +90,7 @@ def test_a_reload_waits_for_a_first_request_and_new_connections_wait_for_it(host
     assert host.sh("ss -Hltn 'sport = 443' | wc -l") == "1"
 
 
+@only_on("debian-13", "another run of the role")
 def test_what_caddy_does_not_understand_changes_nothing(host: Host) -> None:
     before = caddy(host)
     run = host.play(__caddy_gateway_caddyfile="{\n\tadmin off\n}\nhttps://nous.example.org {\n\tnonsense\n}\n")
@@ -147,6 +148,7 @@ def test_it_is_rolled_back_without_ansible(host: Host) -> None:
     serves(host)
 
 
+@only_on("debian-13", "another run of the role, and it is the host's own logic")
 def test_a_change_that_the_controller_does_not_reach_any_more_is_rolled_back(host: Host, tmp_path: Path) -> None:
     """The route to the controller goes as the host has verified the change; the host sees nothing wrong."""
     gateway = host.sh("ip -4 route show default").split()[2]
