@@ -84,6 +84,8 @@ ALLOWED: dict[str, dict[str, str]] = {
     "deploy/backups.py": {".open": "a backup in root's own folder, of any size", "os.open": "a new backup, of any size"},
     "deploy/copies.py": {".open": "runs as the server's account, in a sandbox", "open": "the same", "os.open": "the same"},
     "watch/post.py": {"ssl.": "TLS for peers.ask, which gets a connected socket"},
+    "gateway/counted.py": {"os.open": "the record is appended to, not replaced"},
+    "gateway/https.py": {"ssl.": "TLS for peers.ask, which gets a connected socket"},
     "gateway/probe.py": {"ssl.": "TLS for peers.ask, which gets a connected socket", "socket.create_connection": "the same"},
 }
 

@@ -22,6 +22,8 @@ NOBODY = 65534
 ACCOUNT = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
 REGISTER = ["/register", "/register?x", "/%72egister", "/register/", "//register", "/x/../register", "/REGISTER", "/register%20", "/register#x"]
 AUTHORIZE = ["/authorize", "/authorize?enrolment=x", "/%61uthorize?client_id=x", "/authorize/", "//authorize", "/token/../authorize"]
+# What pam_motd of Debian and Ubuntu runs as somebody logs in.
+MOTD = "env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin run-parts --lsbsysinit /etc/update-motd.d"
 REGISTRATION = b'{"redirect_uris": ["https://claude.ai/api/mcp/auth_callback"]}'
 Call = Callable[..., tuple[int, dict[str, Any], str]]  # source, browser, and the command that enrols; exit code, what was seen, errors
 
@@ -165,15 +167,20 @@ def test_secrets_are_in_no_log(enrolling: Host) -> None:
 def test_an_address_is_allowed_for_a_time(enrolling: Host) -> None:
     """And Caddy knows when it is over; nothing has to run then."""
     assert enrolling.client.ask(STRANGER, "/").denied == "address"
+    assert "also allows" not in enrolling.sh(MOTD)
     enrolling.sh(f"nous-vm gate allow {STRANGER} --for 1m")
     try:
         assert enrolling.client.ask(STRANGER, "/").status == 401, "the server's own answer"
+        assert f"The gateway also allows {STRANGER}/32 until" in enrolling.sh(MOTD)
+        assert f"{STRANGER}/32 until" in enrolling.sh("nous-vm status")
         assert enrolling.client.ask(STRANGER, "/register", method="POST").denied == "address"
         assert json.loads(enrolling.sh("nous-vm gate list --json"))["for_a_time"][0]["network"] == f"{STRANGER}/32"
         assert enrolling.sh("nous-vm gate state --json | grep served").strip() == '"served": true,'
         over = r"sed -i -E 's/(unix\}\)) < [0-9]+/\1 < 1700000000/' /var/lib/nous-vm/gate-allowed.caddy; nous-vm gate reload"
         enrolling.sh(over)
         assert enrolling.client.ask(STRANGER, "/").denied == "address"
+        enrolling.sh("sed -i -E 's/(\"until\": )[0-9.]+/\\1 1700000000/' /var/lib/nous-vm/gate-allowed.json")
+        assert "also allows" not in enrolling.sh(MOTD)
     finally:
         enrolling.sh(f"nous-vm gate forget {STRANGER}")
     assert enrolling.client.ask(STRANGER, "/").denied == "address"

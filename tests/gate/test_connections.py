@@ -13,9 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 import proxy
 import pytest
 from conftest import FULL, Host
+from controller import wait
 from wire import HOST, OPERATOR, STRANGER, VENDOR, Answer, Client, context, over_h2, parsed
 
 CHECK, DENIED = "/usr/local/sbin/nous-vm check", "/usr/local/sbin/nous-vm gate denied"
+RECORD, KEPT = "/var/log/nous-vm/denied.jsonl", "/root/denied.log"
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -206,13 +208,24 @@ def test_admin_api(host: Host) -> None:
     assert "PermissionError" in host.sh(f'setpriv --reuid=nobody --regid=nogroup --clear-groups python3 -c "{connect}" 2>&1 || true')
 
 
+def test_the_sockets_of_the_server_are_for_caddy_alone(host: Host) -> None:
+    """No local user asks the server past the gateway."""
+    for path in (proxy.SOCKET, proxy.TOKENLESS):
+        connect = f"import socket; socket.socket(socket.AF_UNIX).connect('{path}')"
+        for user, group, answer in (("nobody", "nogroup", "PermissionError"), ("caddy", "caddy", "")):
+            output = host.sh(f'setpriv --reuid={user} --regid={group} --clear-groups python3 -c "{connect}" 2>&1 | tail -n 1')
+            assert output.partition(":")[0] == answer, output
+
+
 def test_secrets_are_not_written_down(host: Host, client: Client) -> None:
     """Neither in the access log, nor in the error log when the server is away."""
     query = "/authorize?code=SECRET-code&state=SECRET-state&code_challenge=SECRET-pkce"
     headers = ["Authorization: Bearer SECRET-token", "Cookie: SECRET-cookie", f"Referer: https://{HOST}{query}", "Mcp-Session-Id: SECRET-session"]
     host.sh(f"systemctl stop {proxy.UNITS}")
     try:
-        assert [client.ask(source, query, *headers).status for source in (VENDOR, STRANGER)] == [502, 502]
+        for source in (VENDOR, STRANGER):
+            answer = client.ask(source, query, *headers)
+            assert (answer.status, answer.headers.get("server", ""), answer.headers["connection"]) == (502, "", "close")
         assert client.h2(STRANGER, over_h2(query))[0].status == 502
         assert client.ask(STRANGER, "/token?code=SECRET-code", *headers).denied == "address"
     finally:
@@ -248,6 +261,30 @@ def test_who_was_denied_is_one_command_away(host: Host, client: Client) -> None:
     assert line.search(output), output
     denied = {each["address"]: each for each in json.loads(host.sh(f"{DENIED} --json"))["denied"]}
     assert denied[STRANGER]["last"]["reason"] == "address"
+
+
+def test_who_was_denied_outlasts_the_log(host: Host, client: Client) -> None:
+    """Of a flood the log is soon worn out; what was counted stays, and each request is counted once."""
+
+    def times() -> int:
+        return int(next(each["times"] for each in json.loads(host.sh(f"{DENIED} --hours 1 --json"))["denied"] if each["address"] == STRANGER))
+
+    def counted() -> bool:
+        lines = map(json.loads, host.sh(f"nous-vm gate count; cat {RECORD}").splitlines())
+        return any(line["address"] == STRANGER and line["last"][3] == f"{HOST}{path}" for line in lines)
+
+    client.ask(STRANGER, "/")
+    before, path = times(), f"/{time.time()}"
+    client.ask(STRANGER, path)
+    assert times() == before + 1
+    assert host.sh("systemctl is-active nous-gateway-denied.timer") == "active"
+    wait(counted, "the record to have it")
+    host.sh(f"cd /var/log/caddy; cat denied.log > {KEPT}; : > denied.log")
+    try:
+        assert times() == before + 1
+        assert host.sh(f"stat --format '%a %U' {RECORD}") == "640 root"
+    finally:
+        host.sh(f"cd /var/log/caddy; cat denied.log >> {KEPT}; cat {KEPT} > denied.log; rm {KEPT}")
 
 
 def test_only_root_sees_who_was_denied(host: Host) -> None:

@@ -18,6 +18,7 @@ SOCKET = f"unix/(/{NAME})+"
 TCP = rf"([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\]):{PORT}"
 PATH = "/[.]?[A-Za-z0-9_~-][A-Za-z0-9._~-]*"
 LISTENS = ("0.0.0.0:80", "0.0.0.0:443")
+TIMERS = ("nous-gateway-limits.timer", "nous-gateway-denied.timer", "nous-gateway-list.timer")
 NOT_PUBLIC = ("/", "/token", "/register", "/authorize")
 CLOSED = ("/register", "/authorize")
 LOOPBACK = rf"http://(localhost|127[.]0[.]0[.]1|\[::1\]):{PORT}"
@@ -30,6 +31,9 @@ OPTIONS: dict[str, Rule] = {
     "caddy_gateway_hostname": required(hostname()),
     "caddy_gateway_operator_cidrs": required(cidrs(least=1)),
     "caddy_gateway_anthropic_cidrs": cidrs(),
+    "caddy_gateway_anthropic_cidrs_url": text_line(
+        "nothing, or an https URL without a query", "https://lists.example.org/vendor.txt", rf"(https://({LABEL}[.])*{LABEL}(:{PORT})?(/[A-Za-z0-9._~-]+)+)?"
+    ),
     "caddy_gateway_wide_cidrs": cidrs(),
     "caddy_gateway_public_paths": List(
         element=Text(pattern=f"({PATH})+", accept=lambda text: text not in NOT_PUBLIC, allowed="a path"),
@@ -128,8 +132,8 @@ def questions(values: Values) -> Questions:
     return {
         "ports": [{"address": address, "unit": "caddy.service"} for address in LISTENS],
         "groups": ["caddy"],
-        "units": ["caddy.service", "nous-gateway-limits.timer"],
-        "matches": ["/etc/systemd/system/caddy.service.d/caddy-gateway.conf", "/etc/systemd/system/nous-gateway-limits.timer"],
+        "units": ["caddy.service", *TIMERS],
+        "matches": ["/etc/systemd/system/caddy.service.d/caddy-gateway.conf", *(f"/etc/systemd/system/{each}" for each in TIMERS)],
         "gateway": {"config": config(values)},
         "paths": [config(values), "/etc/caddy", "/etc/sysctl.d", "/etc/sysctl.d/60-caddy-gateway.conf", "/var/lib/nous-vm"],
     }

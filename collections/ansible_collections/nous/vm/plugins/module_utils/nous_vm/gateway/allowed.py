@@ -25,6 +25,7 @@ CADDY_FILE = STATE / "gate-allowed.caddy"  # which the Caddyfile imports
 LEAST, MOST = 60, 7 * 86400  # seconds
 WIDEST = {4: 24, 6: 48}
 ANCESTORS = 32
+BEARER = "\theader_regexp Authorization (?i)^Bearer[[:blank:]]\n"
 CONNECTION = re.compile(rb"(?:^|\0)SSH_CONNECTION=([0-9A-Fa-f.:]{2,45}) ")
 
 
@@ -109,9 +110,9 @@ def _write(allowed: list[Allowed]) -> None:
 def _caddy(allowed: list[Allowed]) -> str:
     paths = atomic.read_json(configuration.PARAMETERS).get("listed_paths")
     where = f' && {{http.request.uri}}.split("?")[0] in {json.dumps(paths)}' if paths else ""
-    blocks = [
-        f"@allowed{number} {{\n\tremote_ip {each.network}\n\texpression `int({{time.now.unix}}) < {int(each.until)}{where}`\n}}\n"
-        f"handle @allowed{number} {{\n\timport caddy_gateway_server\n}}\n"
-        for number, each in enumerate(allowed)
-    ]
+    blocks = []
+    for number, each in enumerate(allowed):
+        matcher = f"\tremote_ip {each.network}\n\texpression `int({{time.now.unix}}) < {int(each.until)}{where}`\n"
+        for name, more, server in ((f"allowed{number}_token", BEARER, "caddy_gateway_server_with_token"), (f"allowed{number}", "", "caddy_gateway_server")):
+            blocks.append(f"@{name} {{\n{matcher}{more}}}\nhandle @{name} {{\n\timport {server}\n}}\n")
     return "\n".join(["# Managed by nous-vm gate allow.", *blocks])

@@ -18,7 +18,7 @@ from ..foreign import printable
 from ..health import Row
 from ..network import listed, listeners, ports_of
 from ..systemd import show
-from . import admin, configuration, denials, limits, lists, probe
+from . import admin, configuration, counted, fetched, limits, lists, probe
 
 DAY = 86400
 LATE = 14 * DAY  # before its end a certificate should have been renewed
@@ -34,6 +34,8 @@ def check() -> Iterator[Row]:
     yield allow_list(parameters)
     yield Row("allowed for a time", *lists.for_a_time())
     yield Row("vendor's list", *lists.vendor())
+    if parameters.list_url:
+        yield Row("fetched list", *fetched.row(parameters.list_url))
     yield public_paths(parameters)
     yield admin_api(parameters, desired, unit.get("MainPID") or "0")
     yield limits.check(parameters.limits)
@@ -119,7 +121,7 @@ def sandbox(parameters: configuration.Parameters) -> Row:
 
 def denied() -> Row:
     """Return the row on who was denied in the last hour."""
-    name, found = "denied in the last hour", denials.denied_since(time.time() - HOUR)
+    name, found = "denied in the last hour", counted.denied_since(time.time() - HOUR)
     most = ", ".join(f"{address} ({times})" for address, (times, _last) in list(found.addresses.items())[:3])
     total = sum(times for times, _last in found.addresses.values())
     detail = f"{total} requests; most by {most}" if total else "nobody"

@@ -32,7 +32,8 @@ class Parameters(NamedTuple):
     """The role's parameters.
 
     config: the role's own file. cidrs: the allow list. limits: whether the connections of an address are limited.
-    score: the most that systemd may score the unit with; None for one that is not the role's.
+    score: the most that systemd may score the unit with; None for one that is not the role's. list_url: where a list is that is fetched; empty if none is.
+    denied_days: how long it is known who was denied.
     """
 
     config: Path
@@ -41,15 +42,25 @@ class Parameters(NamedTuple):
     public_paths: list[str]
     limits: bool
     score: float | None
+    list_url: str = ""
+    denied_days: int = 30
 
 
 def parameters() -> Parameters:
     """Return the role's parameters. Raises UsageError if it was never applied to this host."""
     known = read_json(PARAMETERS)
     try:
-        return Parameters(Path(known["config"]), known["hostname"], known["cidrs"], known["public_paths"], known["limits"], known["score"])
+        about = (Path(known["config"]), known["hostname"], known["cidrs"], known["public_paths"], known["limits"], known["score"])
+        return Parameters(*about, known.get("list_url", ""), known.get("denied_days", 30))
     except KeyError as error:
         raise UsageError(f"{PARAMETERS} has no {error}; apply the role caddy_gateway to this host") from None
+
+
+def list_url() -> str:
+    """Return where the list of networks is that is fetched. Raises UsageError if there is none."""
+    if url := parameters().list_url:
+        return url
+    raise UsageError("no list of networks is fetched; caddy_gateway_anthropic_cidrs_url names one")
 
 
 def config() -> Path:

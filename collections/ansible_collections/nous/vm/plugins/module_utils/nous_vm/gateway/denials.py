@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import math
+import re
 import time
 import zlib
 from collections.abc import Iterator
@@ -31,6 +33,7 @@ OTHERS = "others"
 FAILED = 500  # from this status on it is a failure, not a denial, but for this one: no more can wait for the server
 FULL = ("full", "resource temporarily unavailable")  # its reason, and how its message ends
 LET_IN = b'"denied":""'
+WHEN = re.compile(rb'\{"level":"[a-z]+","ts":([0-9]{1,12}\.?[0-9]{0,9})')  # how Caddy begins a line, before anything of a stranger's
 
 
 class Denial(NamedTuple):
@@ -54,13 +57,13 @@ class Denials(NamedTuple):
     unreadable: list[str]
 
 
-def denied_since(since: float) -> Denials:
-    """Return who was denied, as it may be printed; no more addresses than fit into little memory. since: seconds since the epoch."""
+def denied_since(since: float, until: float = math.inf) -> Denials:
+    """Return who was denied, as it may be printed; no more addresses than fit into little memory. since, until: seconds since the epoch."""
     found: dict[str, tuple[int, Denial]] = {}
     unreadable: list[str] = []
     for path in _files(since):
         try:
-            for each in denials_in(path, since):
+            for each in denials_in(path, since, until):
                 address = each.address if each.address in found or len(found) < ADDRESSES else OTHERS
                 found[address] = (found.get(address, (0,))[0] + 1, each)
         except FileNotFoundError:  # Caddy renames and compresses them meanwhile
@@ -80,13 +83,16 @@ def _files(since: float) -> list[Path]:
     return sorted((path for path, age in ages.items() if age >= since), key=lambda path: ages[path])[-FILES:]
 
 
-def denials_in(path: Path, since: float) -> Iterator[Denial]:
+def denials_in(path: Path, since: float, until: float = math.inf) -> Iterator[Denial]:
     """Yield the denials in a file of the log. Raises OSError, ForeignError."""
     with open_file(path, FILE) as file:
         lines: Any = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
         with contextlib.suppress(EOFError, zlib.error):  # it is not complete yet
             for line in _lines(lines):
-                if LET_IN not in line and (found := parsed(line)) and found.when >= since:
+                begin = WHEN.match(line)  # most of a log is older, and none of that is worth parsing
+                if LET_IN in line or (begin and float(begin[1]) < since):
+                    continue
+                if (found := parsed(line)) and since <= found.when < until:
                     yield found
 
 

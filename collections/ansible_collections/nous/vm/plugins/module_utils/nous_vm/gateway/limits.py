@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 from ..errors import ForeignError
 from ..foreign import parse_json
 from ..health import Row
@@ -13,6 +15,7 @@ from ..programs import run
 NFT = "/usr/sbin/nft"
 TABLE = ("inet", "nous_gateway")
 COUNTERS = {"too_many": "for too many at a time", "too_fast": "for too many new ones"}
+NETWORK = {4: 32, 6: 64}  # what counts as one address
 TIMEOUT = 10.0  # seconds that nft gets
 TIMER = "nous-gateway-limits.timer"
 
@@ -34,3 +37,11 @@ def check(wanted: bool) -> Row:
     if missing := sorted(COUNTERS.keys() - used):
         return Row(name, "fail", f"the table {' '.join(TABLE)} has no rule {' and '.join(missing)}; {TIMER} puts it back within a minute")
     return Row(name, "ok", "; ".join(f"{counted[each]} connections denied {why}" for each, why in COUNTERS.items()) + " since the last boot")
+
+
+def arrived(address: str) -> bool:
+    """Tell whether a new connection of an address came within the last minute, and was let on to whatever firewall this host has besides."""
+    found = ipaddress.ip_address(address)
+    network = ipaddress.ip_network((found, NETWORK[found.version]), strict=False)
+    sets = [f"new{whose}{found.version}" for whose in ("", "_listed")]
+    return any(run([NFT, "get", "element", *TABLE, each, f"{{ {network.network_address} }}"], timeout=TIMEOUT).returncode == 0 for each in sets)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 import ssl
@@ -23,6 +24,8 @@ LOCAL = "127.0.0.1"
 PORT = 443
 TIMEOUT = 5.0  # seconds for one answer
 HEADERS = {"Accept": "application/json, text/event-stream"}
+UNANSWERED, UNREACHABLE = (TimeoutError, ConnectionRefusedError), (errno.EHOSTUNREACH, errno.ENETUNREACH)
+SILENT = "not answered"  # somebody is in the way, which tasks/probe.yml of the role asks the host about
 FROM_CONTROLLER = "gateway from the controller"
 
 
@@ -84,15 +87,16 @@ def from_controller(hostname: str, cidrs: list[str], addresses: Iterable[str]) -
 
     cidrs: the allow list. addresses: names or addresses of the gateway; the first that answers counts.
     """
-    failures = []
+    failures, silent = [], False
     for address in dict.fromkeys(addresses):
         try:
             answer = ask(address, hostname, "/")
         except (OSError, ValueError, ForeignError) as error:
             failures.append(f"{printable(address)}: {printable(str(error))}")
+            silent = silent or isinstance(error, UNANSWERED) or (isinstance(error, OSError) and error.errno in UNREACHABLE)
             continue
         return Row(FROM_CONTROLLER, *_judged(answer, listed(answer.source, cidrs), address))
-    return Row(FROM_CONTROLLER, "unknown", f"not probed: {'; '.join(failures)}")
+    return Row(FROM_CONTROLLER, "unknown", f"{SILENT if silent else 'not probed'}: {'; '.join(failures)}")
 
 
 def _judged(answer: Answer, expected: bool, address: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import allowed, check, configuration
+from . import allowed, check, configuration, fetched
 
 JOURNAL = f"sudo journalctl --unit={configuration.UNIT}"
 NEXT_STEPS = {
@@ -16,6 +16,7 @@ NEXT_STEPS = {
     "certificate": JOURNAL,
     "public paths": JOURNAL,
     "configuration": "ansible-playbook nous.vm.site",
+    "fetched list": f"sudo journalctl --unit={fetched.UNIT}",
     "vendor's list": "sudo nous-vm gate denied --hours 24",
     "allowed for a time": "sudo nous-vm gate forget ADDRESS",
     "denied": "sudo nous-vm gate denied",
@@ -24,6 +25,6 @@ NEXT_STEPS = {
 
 def summary() -> Iterator[tuple[str, str]]:
     """Yield who is allowed, and who was denied."""
-    listed = [*configuration.parameters().cidrs, *map(str, allowed.current())]
+    listed = [*configuration.parameters().cidrs, *fetched.networks(), *map(str, allowed.current())]
     yield "gateway", f"allows {', '.join(listed) or 'nobody'}"
     yield "denied", f"in the last hour: {check.denied().detail}"

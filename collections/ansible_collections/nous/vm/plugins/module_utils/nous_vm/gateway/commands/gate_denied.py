@@ -15,7 +15,8 @@ import time
 from typing import TYPE_CHECKING
 
 from ...cli import Result, only_root
-from ..denials import denied_since, is_client, shown
+from ..counted import denied_since
+from ..denials import is_client, shown
 
 if TYPE_CHECKING:
     import argparse

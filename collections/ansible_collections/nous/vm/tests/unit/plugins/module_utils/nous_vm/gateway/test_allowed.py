@@ -11,12 +11,13 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import events, locks
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import NousVmError, UsageError
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway import allowed, configuration, lists
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway.commands import gate_allow, gate_forget, gate_list
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway import allowed, configuration, fetched, limits, lists
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway.commands import gate_allow, gate_arrived, gate_forget, gate_list
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway.denials import Denial, is_client, shown
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway.reload import Reloaded
 from ansible_collections.nous.vm.plugins.plugin_utils.roles.caddy_gateway import OPTIONS, VENDOR, VENDOR_LIST
@@ -29,6 +30,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(allowed, "STATE_FILE", tmp_path / "allowed.json")
     monkeypatch.setattr(allowed, "CADDY_FILE", tmp_path / "allowed.caddy")
+    monkeypatch.setattr(fetched, "STATE_FILE", tmp_path / "list.json")
     monkeypatch.setattr(configuration, "PARAMETERS", tmp_path / "gateway.json")
     monkeypatch.setattr(locks, "FOLDER", tmp_path / "locks")
     monkeypatch.setattr(events, "record", lambda *_event, **_about: None)
@@ -49,17 +51,22 @@ def test_it_is_written_for_caddy_and_gone_after_its_time(here: Path, monkeypatch
     gate_allow.run(arguments("198.51.100.9", "1d"))
     assert [each.network for each in allowed.current()] == ["2001:db8:1::/48", "198.51.100.9/32"]
     text = (here / "allowed.caddy").read_text()
-    assert f"remote_ip 198.51.100.9/32\n\texpression `int({{time.now.unix}}) < {int(allowed.current()[1].until)}" in text
+    until = int(allowed.current()[1].until)
+    assert text.count(f"remote_ip 198.51.100.9/32\n\texpression `int({{time.now.unix}}) < {until}") == 2, "with a token, and without"
+    assert text.index("import caddy_gateway_server_with_token\n") < text.index("import caddy_gateway_server\n")
     assert '{http.request.uri}.split("?")[0] in ["/", "/token"]`' in text
     assert (here / "allowed.caddy").stat().st_mode & 0o777 == 0o644
     assert lists.for_a_time()[0] == "warn"
-    assert gate_list.run(None).text.splitlines()[0] == "203.0.113.7/32  by the inventory"  # type: ignore[arg-type]
+    assert gate_list.run(argparse.Namespace(motd=False)).text.splitlines()[0] == "203.0.113.7/32  by the inventory"
+    message = gate_list.run(argparse.Namespace(motd=True)).text.splitlines()
+    assert [line.startswith("The gateway also allows") and "sudo nous-vm gate forget" in line for line in message] == [True, True]
     monkeypatch.setattr(time, "time", lambda: now + 3600)
-    assert [each["network"] for each in gate_list.run(None).document["for_a_time"]] == ["198.51.100.9/32"]  # type: ignore[arg-type]
+    assert [each["network"] for each in gate_list.run(argparse.Namespace(motd=False)).document["for_a_time"]] == ["198.51.100.9/32"]
     assert gate_forget.run(arguments("198.51.100.9")).document == {"forgotten": True}
     assert gate_forget.run(arguments("198.51.100.9")).document == {"forgotten": False}
     assert not (here / "allowed.caddy").exists()
     assert lists.for_a_time() == ("ok", "nobody")
+    assert gate_list.run(argparse.Namespace(motd=True)).text == ""
 
 
 def test_of_a_gateway_that_is_public_all_paths_are(here: Path) -> None:
@@ -110,7 +117,7 @@ def test_a_caddy_that_does_not_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_only_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    for command in (gate_allow, gate_forget):
+    for command in (gate_allow, gate_arrived, gate_forget):
         with pytest.raises(UsageError, match="run it with sudo"):
             command.run(arguments("198.51.100.9"))
 
@@ -134,3 +141,21 @@ def test_a_client_from_a_network_that_is_missing(method: str, path: str, reason:
     found = Denial(1.8e9, "198.51.100.9", method, f"nous.example.org{path}", reason)
     assert is_client(found) == client
     assert ("sudo nous-vm gate allow 198.51.100.9" in shown("198.51.100.9", 1, found)) == client
+
+
+def test_whose_connections_arrive(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the controller that gets no answer, whoever allowed it."""
+    arrived = {"203.0.113.7": True, "198.51.100.9": True}
+    monkeypatch.setattr(limits, "arrived", lambda address: arrived.get(address, False))
+    monkeypatch.setattr(allowed, "me", lambda: "203.0.113.7")
+
+    def asked(address: str) -> dict[str, Any]:
+        return gate_arrived.run(argparse.Namespace(address=address)).document
+
+    assert asked("me") == {"address": "203.0.113.7", "listed": True, "arrived": True}
+    assert asked("198.51.100.9") == {"address": "198.51.100.9", "listed": False, "arrived": True}
+    gate_allow.run(arguments("198.51.100.9"))
+    assert asked("198.51.100.9")["listed"] is True
+    assert asked("203.0.113.8") == {"address": "203.0.113.8", "listed": False, "arrived": False}
+    (here / "gateway.json").write_text(json.dumps({**PARAMETERS, "limits": False}))
+    assert asked("me")["arrived"] is None

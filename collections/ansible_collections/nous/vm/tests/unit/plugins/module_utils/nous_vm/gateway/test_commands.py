@@ -19,6 +19,7 @@ from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway.commands i
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway.reload import Reloaded
 
 NONE = argparse.Namespace()
+WORDS = ("allow", "apply", "arrived", "confirm", "count", "denied", "fetch", "forget", "list", "reload", "state", "update")
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +30,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_they_are_commands_of_the_host() -> None:
     found = {name: module for name, module in cli.commands().items() if name.startswith("gate ")}
-    assert found == {f"gate {name}": f"gateway.commands.gate_{name}" for name in ("allow", "apply", "confirm", "denied", "forget", "list", "reload", "state")}
+    assert found == {f"gate {name}": f"gateway.commands.gate_{name}" for name in WORDS}
 
 
 def denied(*words: str) -> cli.Result:

@@ -21,6 +21,7 @@ PARAMETERS = {
     "public_paths": ["/authorize"],
     "limits": True,
     "score": 1.4,
+    "list_url": "",
 }
 
 
@@ -64,7 +65,7 @@ def test_parameters() -> None:
     configuration.PARAMETERS.write_text(json.dumps(PARAMETERS | {"config": "/etc/caddy/conf.d/nous.caddy"}), encoding="utf-8")
     parameters = configuration.parameters()
     assert configuration.config() == parameters.config == Path("/etc/caddy/conf.d/nous.caddy")
-    assert parameters[1:] == ("nous.example.org", ["203.0.113.7/32"], ["/authorize"], True, 1.4)
+    assert parameters[1:] == ("nous.example.org", ["203.0.113.7/32"], ["/authorize"], True, 1.4, "", 30)
 
 
 def test_known_good() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway import limits
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.programs import Completed
 
 
 def counter(name: str, packets: object) -> dict[str, Any]:
@@ -59,3 +60,10 @@ def test_none_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "NFT", "/absent")
     assert limits.check(wanted=False).status == "ok"
     assert limits.check(wanted=True).status == "fail"
+
+
+def test_who_has_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An IPv6 network of /64 is one address."""
+    known = {("new_listed4", "{ 203.0.113.7 }"), ("new6", "{ 2001:db8:1:: }")}
+    monkeypatch.setattr(limits, "run", lambda argv, **_limits: Completed(0 if (argv[5], argv[6]) in known else 1, b"", b""))
+    assert [limits.arrived(each) for each in ("203.0.113.7", "203.0.113.8", "2001:db8:1::7", "2001:db8:2::7")] == [True, False, True, False]

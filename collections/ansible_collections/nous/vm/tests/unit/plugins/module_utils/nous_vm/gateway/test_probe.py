@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import datetime
 import socket
 import ssl
 import threading
@@ -17,33 +16,10 @@ from typing import Any, NoReturn
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import ForeignError
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway import admin, configuration, probe
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.gateway.peer import HOST, certificate
 
-HOST = "nous.example.org"
 DENIED = b"HTTP/1.1 403 Forbidden\r\nX-Gateway-Denied: address\r\nContent-Length: 0\r\n\r\n"
 PARAMETERS = configuration.Parameters(Path("/etc/caddy/Caddyfile"), HOST, ["203.0.113.7/32"], ["/authorize"], True, 1.4)
-
-
-def certificate(folder: Path) -> Path:
-    """Make a certificate for the host name that is good for 90 days."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
-    name = x509.Name([])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=89, hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / "gateway.pem").write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
-    return folder / "gateway.pem"
 
 
 class Gateway:
@@ -203,3 +179,24 @@ def test_no_address_answers(served: dict[str, Any]) -> None:
     served["answer"] = OSError("unreachable")
     row = probe.from_controller(HOST, [], ["one", "two", "one"])
     assert row[1:] == ("unknown", "not probed: one: unreachable; two: unreachable")
+
+
+@pytest.mark.parametrize(
+    ("error", "begin"),
+    [
+        (TimeoutError("timed out"), "not answered: "),
+        (ConnectionRefusedError(111, "refused"), "not answered: "),
+        (OSError(113, "No route to host"), "not answered: "),
+        (socket.gaierror(-2, "Name or service not known"), "not probed: "),
+        (ssl.SSLError("handshake"), "not probed: "),
+    ],
+)
+def test_nobody_answers_or_the_name_leads_nowhere(monkeypatch: pytest.MonkeyPatch, error: OSError, begin: str) -> None:
+    """What a firewall does is told apart: the host is asked about it then."""
+
+    def ask(*_about: str) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(probe, "ask", ask)
+    row = probe.from_controller(HOST, [], ["one"])
+    assert (row.status, row.detail.startswith(begin)) == ("unknown", True)

@@ -59,7 +59,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     return made
 
 
-GOOD = {"installed": True, "owner": "ours", "known_good": True, "served": True, "port_holders": {}}
+GOOD = {"installed": True, "owner": "ours", "known_good": True, "served": True, "port_holders": {}, "list_url": "", "list_timer": False}
 
 
 def test_nothing_to_do(host: Host) -> None:
@@ -76,6 +76,8 @@ def test_a_host_without_the_gateway(host: Host, tmp_path: Path) -> None:
         "known_good": False,
         "served": False,
         "port_holders": {"80": "nginx (pid 7)"},
+        "list_url": "",
+        "list_timer": False,
     }
 
 
