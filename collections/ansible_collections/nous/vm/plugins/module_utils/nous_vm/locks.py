@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .atomic import own_directory
-from .errors import LockedError
-from .foreign import printable
+from .errors import ForeignError, LockedError
+from .foreign import printable, read_file
 
 FOLDER = Path("/run/nous-vm")  # root's, 0700: a lock that others can open is one that others can hold
+CONNECTION = "SSH_CONNECTION"
+ANCESTORS = 32
 POLL = 0.02  # seconds between two attempts
 FLOCK = "hhqqi"  # struct flock of fcntl(2) on 64-bit Linux
 
@@ -53,8 +55,22 @@ def whoever() -> str:
 
 
 def origin() -> str:
-    """Return where the person behind this process is: an address, or local."""
-    return os.environ.get("SSH_CONNECTION", "").split(" ")[0] or "local"
+    """Return where the person behind this process is: an address, or local. What sudo left out of the environment is in that of a process before it."""
+    if given := os.environ.get(CONNECTION):
+        return given.split(" ")[0]
+    pid = os.getpid()
+    for _generation in range(ANCESTORS):
+        try:
+            for each in read_file(f"/proc/{pid}/environ").split(b"\0"):
+                name, _equals, value = each.partition(b"=")
+                if name == CONNECTION.encode():
+                    return value.split(b" ")[0].decode("ascii", "replace")[:45]
+            pid = int(read_file(f"/proc/{pid}/stat").rpartition(b")")[2].split()[1])
+        except (OSError, ForeignError, ValueError, IndexError):
+            break
+        if pid < 2:
+            break
+    return "local"
 
 
 def holder(name: str) -> str | None:

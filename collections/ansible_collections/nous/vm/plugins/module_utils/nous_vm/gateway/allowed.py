@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import os
-import re
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 from .. import atomic, durations
-from ..errors import ForeignError, UsageError
-from ..foreign import printable, read_file
-from ..locks import whoever
+from ..errors import UsageError
+from ..foreign import printable
+from ..locks import origin, whoever
 from ..names import STATE
 from . import configuration
 
@@ -24,9 +22,7 @@ STATE_FILE = STATE / "gate-allowed.json"
 CADDY_FILE = STATE / "gate-allowed.caddy"  # which the Caddyfile imports
 LEAST, MOST = 60, 7 * 86400  # seconds
 WIDEST = {4: 24, 6: 48}
-ANCESTORS = 32
 BEARER = "\theader_regexp Authorization (?i)^Bearer[[:blank:]]\n"
-CONNECTION = re.compile(rb"(?:^|\0)SSH_CONNECTION=([0-9A-Fa-f.:]{2,45}) ")
 
 
 class Allowed(NamedTuple):
@@ -76,18 +72,12 @@ def network(text: str) -> str:
 
 
 def me() -> str:
-    """Return the address that the person behind this process came from by ssh, whatever sudo left of the environment. Raises UsageError."""
-    pid = os.getpid()
-    for _generation in range(ANCESTORS):
-        try:
-            if found := CONNECTION.search(read_file(f"/proc/{pid}/environ")):
-                return found[1].decode()
-            pid = int(read_file(f"/proc/{pid}/stat").rpartition(b")")[2].split()[1])
-        except (OSError, ForeignError):
-            break
-        if pid < 2:
-            break
-    raise UsageError("me is nobody who came by ssh; name the address, for example sudo nous-vm gate allow 203.0.113.7")
+    """Return the address that the person behind this process came from by ssh. Raises UsageError."""
+    found = origin()
+    try:
+        return str(ipaddress.ip_address(found))
+    except ValueError:
+        raise UsageError("me is nobody who came by ssh; name the address, for example sudo nous-vm gate allow 203.0.113.7") from None
 
 
 def seconds(text: str) -> int:

@@ -50,6 +50,7 @@ def test_it_is_printable(monkeypatch: pytest.MonkeyPatch, journal: list[str]) ->
 
 def test_one_from_the_console(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSH_CONNECTION")
+    monkeypatch.setattr(locks, "ANCESTORS", 0)  # whoever runs this may have come by ssh
     assert events.record("rotated")["from"] == "local"
 
 

@@ -89,14 +89,18 @@ def test_times_that_are_none(text: str) -> None:
 
 def test_me_is_who_came_by_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sudo leaves nothing of it in its own environment, so it is that of a process before it."""
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
     own = os.getpid()
     files = {
         f"/proc/{own}/environ": b"PATH=/bin\0",
         f"/proc/{own}/stat": f"{own} (a) b) S 50 1".encode(),
         "/proc/50/environ": b"A=b\0SSH_CONNECTION=198.51.100.9 5000 203.0.113.1 22\0",
     }
-    monkeypatch.setattr(allowed, "read_file", lambda path: files[path])
+    monkeypatch.setattr(locks, "read_file", lambda path: files[path])
     assert allowed.network("me") == "198.51.100.9/32"
+    files["/proc/50/environ"] = b"SSH_CONNECTION=\x1b[2J x\0"
+    with pytest.raises(UsageError, match="nobody who came by ssh"):
+        allowed.me()
     files["/proc/50/environ"], files["/proc/50/stat"] = b"", b"50 (sshd) S 1 1"
     with pytest.raises(UsageError, match="nobody who came by ssh"):
         allowed.me()
@@ -104,7 +108,7 @@ def test_me_is_who_came_by_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(_path: str) -> bytes:
         raise OSError
 
-    monkeypatch.setattr(allowed, "read_file", gone)
+    monkeypatch.setattr(locks, "read_file", gone)
     with pytest.raises(UsageError, match="nobody who came by ssh"):
         allowed.me()
 
