@@ -104,6 +104,26 @@ def test_the_limits_come_back(limited: Host) -> None:
     assert "table inet theirs" in limited.sh("nft list tables; nft delete table inet theirs"), "no other table is touched"
 
 
+def test_a_firewall_of_the_host_is_blamed(limited: Host) -> None:
+    """By what arrives and is not answered: nous.vm.verify asks for this, where its controller gets no answer."""
+
+    def arrived(address: str) -> dict[str, object]:
+        found: dict[str, object] = json.loads(limited.sh(f"SSH_CONNECTION='{address} 1 192.0.2.1 22' nous-vm gate arrived me --json"))
+        return found
+
+    other = HUNDRED[-1]
+    limited.sh("nft 'add table inet theirs; add chain inet theirs input { type filter hook input priority 0; }'")
+    limited.sh("nft add rule inet theirs input tcp dport 443 reject")
+    try:
+        with pytest.raises(ConnectionRefusedError):
+            limited.client.connect(OPERATOR)
+    finally:
+        limited.sh("nft delete table inet theirs")
+    assert arrived(OPERATOR) == {"address": OPERATOR, "listed": True, "arrived": True}
+    limited.sh("nft flush set inet nous_gateway new4")
+    assert arrived(other) == {"address": other, "listed": False, "arrived": False}
+
+
 def test_an_address_sends_so_many_requests_without_a_token(limited: Host) -> None:
     """Told when to try again; who has a token is not counted, and neither is another address."""
     answers = limited.client.h2(VENDOR, *[over_h2("/")] * 120)
