@@ -84,11 +84,6 @@ list_url:
   returned: success
   type: str
   sample: https://lists.example.org/vendor.txt
-list_timer:
-  description: Whether there is a timer that fetches a list of networks.
-  returned: success
-  type: bool
-  sample: false
 port_holders:
   description: Who else holds the ports 80 and 443, by port. Empty where RV(owner) is V(ours).
   returned: success

@@ -22,7 +22,6 @@ from ..systemd import show
 from . import apply, configuration, https
 
 UNIT = "nous-gateway-list.service"
-TIMER = Path("/etc/systemd/system/nous-gateway-list.timer")
 FOLDER = Path("/run/nous-gateway-list")  # of the unit, in which it leaves what it fetched
 FETCHED = FOLDER / "list"
 STATE_FILE = STATE / "gate-list.json"

@@ -19,7 +19,7 @@ def state(path: Path) -> dict[str, Any]:
 
     installed: whether Caddy is. config: the path. owner: whose that file is. known_good: whether what is on disk was verified.
     served: whether that is what runs. port_holders: who else holds the gateway's ports, by port. list_url: where the list of networks is from that was fetched
-    last, empty if there is none. list_timer: whether there is a timer that fetches one.
+    last, empty if there is none.
     """
     whose, installed = configuration.owner(path), configuration.CADDY.exists()
     ours = whose == "ours"
@@ -30,7 +30,6 @@ def state(path: Path) -> dict[str, Any]:
         "known_good": ours and path == configuration.config() and configuration.known_good() == configuration.on_disk(),
         "served": ours and installed and served(),
         "list_url": known_list.url if (known_list := fetched.current()) else "",
-        "list_timer": fetched.TIMER.exists(),
         "port_holders": {} if ours else {str(port): holder for port, holder in holders(configuration.PORTS, configuration.UNIT).items()},
     }
 

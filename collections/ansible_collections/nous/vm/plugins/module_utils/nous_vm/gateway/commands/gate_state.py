@@ -4,7 +4,7 @@
 """Whose Caddyfile this host has, whether it was verified and is what Caddy serves, and who holds the gateway's ports.
 
 --json prints {"installed": bool, "config": path, "owner": absent, ours, package or foreign, "known_good": bool, "served": bool,
-"port_holders": {port: program}, "list_url": of the list that was fetched last, "list_timer": bool}.
+"port_holders": {port: program}, "list_url": of the list that was fetched last}.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     return made
 
 
-GOOD = {"installed": True, "owner": "ours", "known_good": True, "served": True, "port_holders": {}, "list_url": "", "list_timer": False}
+GOOD = {"installed": True, "owner": "ours", "known_good": True, "served": True, "port_holders": {}, "list_url": ""}
 
 
 def test_nothing_to_do(host: Host) -> None:
@@ -77,7 +77,6 @@ def test_a_host_without_the_gateway(host: Host, tmp_path: Path) -> None:
         "served": False,
         "port_holders": {"80": "nginx (pid 7)"},
         "list_url": "",
-        "list_timer": False,
     }
 
 
