@@ -185,7 +185,7 @@ def test_no_address_answers(served: dict[str, Any]) -> None:
     ("error", "begin"),
     [
         (TimeoutError("timed out"), "not answered: "),
-        (ConnectionRefusedError(111, "refused"), "not answered: "),
+        (ConnectionRefusedError(111, "no"), "not answered: "),
         (OSError(113, "No route to host"), "not answered: "),
         (socket.gaierror(-2, "Name or service not known"), "not probed: "),
         (ssl.SSLError("handshake"), "not probed: "),
