@@ -18,8 +18,7 @@ from . import configuration
 FOLDER = configuration.FOLDER / "failed"
 RECENT = 900.0  # seconds for which a failure is told of: one that comes again and again is one alert
 MOST = 100  # units
-SIGTERM = "15"
-PROPERTIES = ("LoadState", "ActiveState", "Transient", "Result", "ExecMainStatus")
+PROPERTIES = ("LoadState", "ActiveState", "Transient", "Result", "ExecMainStatus", "Restart")
 NAME = re.compile(r"[A-Za-z0-9:_.@\\-]{1,200}")
 
 
@@ -28,6 +27,9 @@ def note(unit: str) -> bool:
     if not NAME.fullmatch(unit) or unit.startswith("."):
         raise UsageError(f"{unit!r} is no name of a unit")
     about = show(unit, *PROPERTIES)
+    if about.get("Restart") == "no" and "MONITOR_SERVICE_RESULT" in os.environ:  # what it was when it failed, whatever it is by now
+        how = {"EXIT_STATUS": "ExecMainStatus", "SERVICE_RESULT": "Result"}
+        about |= {"ActiveState": "failed"} | {name: os.environ.get(f"MONITOR_{given}", "") for given, name in how.items()}
     if about.get("LoadState") not in ("loaded", "masked") or about.get("Transient") == "yes" or not is_failure(about):
         return False
     for folder in (configuration.FOLDER, FOLDER):
@@ -42,7 +44,7 @@ def note(unit: str) -> bool:
 
 def is_failure(about: dict[str, str]) -> bool:
     """Tell whether a unit is failed, by its properties; one that was stopped while it was at work is not, though systemd says so."""
-    return about.get("ActiveState") == "failed" and (about.get("Result"), about.get("ExecMainStatus")) != ("signal", SIGTERM)
+    return about.get("ActiveState") == "failed" and (about.get("Result"), about.get("ExecMainStatus")) not in (("signal", "15"), ("signal", "TERM"))
 
 
 def recent() -> dict[str, str]:

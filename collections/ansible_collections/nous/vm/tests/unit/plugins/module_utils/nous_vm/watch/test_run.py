@@ -175,8 +175,14 @@ def test_units_that_failed_are_noted_and_forgotten(tmp_path: Path, monkeypatch: 
     watch_failed.run(argparse.Namespace(unit="nous-candidate.service"))
     about |= {"Transient": "no", "ActiveState": "activating"}  # systemd starts it again
     watch_failed.run(argparse.Namespace(unit="nous-vm-ready.service"))
-    about["ActiveState"] = "failed"
     assert len(started) == 1
+    about["Restart"] = "no"  # it failed, and works again by now
+    monkeypatch.setenv("MONITOR_SERVICE_RESULT", "signal")
+    for status, count in (("TERM", 1), ("KILL", 2)):
+        monkeypatch.setenv("MONITOR_EXIT_STATUS", status)
+        watch_failed.run(argparse.Namespace(unit="nous.service"))
+        assert len(started) == count
+    about["ActiveState"] = "failed"
     for name in ("../x", ".x", "", "a b"):
         with pytest.raises(UsageError, match="no name of a unit"):
             failures.note(name)
