@@ -16,6 +16,8 @@ from ...cli import Result
 if TYPE_CHECKING:
     import argparse
 
+INTERNAL = True
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="the folder that it was restored into")

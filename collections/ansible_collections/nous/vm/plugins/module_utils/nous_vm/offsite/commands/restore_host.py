@@ -15,6 +15,7 @@ from ...cli import Result, only_root
 if TYPE_CHECKING:
     import argparse
 
+INTERNAL = True
 EXAMPLE = "sudo nous-vm restore host"
 
 

@@ -15,6 +15,7 @@ from ..configuration import UNIT
 if TYPE_CHECKING:
     import argparse
 
+INTERNAL = True
 EXAMPLE = "sudo systemctl start host-watch-failed@nous.service"
 
 

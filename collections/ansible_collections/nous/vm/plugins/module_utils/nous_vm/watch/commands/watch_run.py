@@ -18,6 +18,7 @@ from ..configuration import load
 if TYPE_CHECKING:
     import argparse
 
+INTERNAL = True
 EXAMPLE = "sudo systemctl start host-watch.service"
 
 

@@ -14,6 +14,7 @@ from .. import configuration, post
 if TYPE_CHECKING:
     import argparse
 
+INTERNAL = True
 MOST = 1 << 20  # bytes of a message
 
 
