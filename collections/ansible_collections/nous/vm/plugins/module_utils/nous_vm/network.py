@@ -39,7 +39,7 @@ def listeners(user: str | None = None) -> dict[str, Listener]:
     for line in tables():
         address, _colon, port = line[1].partition(":")
         if line[3] == LISTEN and uid in (None, int(line[7])):
-            words = (int(address[start : start + 8], 16) for start in range(0, len(address), 8))
+            words = (int(address[start:][:8], 16) for start in range(0, len(address), 8))
             found[f"socket:[{line[9]}]"] = Listener(b"".join(struct.pack("=I", word) for word in words), int(port, 16))
     return found
 

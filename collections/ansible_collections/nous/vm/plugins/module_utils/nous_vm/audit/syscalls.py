@@ -53,6 +53,6 @@ def seen(descriptor: int) -> Iterator[tuple[int, str]]:
             return
         while content:
             _watch, mask, _cookie, length = HEAD.unpack_from(content)
-            yield mask, os.fsdecode(content[HEAD.size : HEAD.size + length].rstrip(b"\0"))
-            end = HEAD.size + length
+            begin, end = HEAD.size, HEAD.size + length
+            yield mask, os.fsdecode(content[begin:end].rstrip(b"\0"))
             content = content[end:]

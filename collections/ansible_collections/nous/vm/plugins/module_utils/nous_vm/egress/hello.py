@@ -40,7 +40,7 @@ def message(content: bytes) -> bytes | None:
         kind, major, size = content[0], content[1], int.from_bytes(content[3:5], "big")
         if kind != HANDSHAKE or major != 3 or not 0 < size <= MOST:
             break
-        part = content[RECORD : RECORD + size]
+        part = content[RECORD:][:size]
         found += part
         if len(found) >= MESSAGE:
             wanted = MESSAGE + int.from_bytes(found[1:4], "big")
