@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from ..errors import ForeignError, UsageError
 from ..foreign import read_json
 from ..names import CONFIGURATION
 
 PATH = CONFIGURATION / "egress.json"
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 
 
 class Entry(NamedTuple):

@@ -8,11 +8,12 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 from .configuration import Entry, Network
 from .request import Denied, Target
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 
 # What no name may lead to, but for an entry's own network. The kernel has the same list (IPAddressDeny=).
 DENIED = (

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ipaddress
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from .. import atomic, events
 from ..errors import ForeignError, NousVmError
@@ -34,7 +34,7 @@ WIDEST = {4: 8, 6: 16}  # shortest prefix of a network that all of a list would 
 OLD = 3 * 86400  # seconds after which somebody should look why there is no newer one
 BITS = {4: 32, 6: 128}
 HOUR = 3600
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 
 
 class Listed(NamedTuple):
