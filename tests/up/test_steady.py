@@ -122,7 +122,7 @@ def test_verify_fails_with_the_rows_that_failed(host: Host) -> None:
 def test_the_health_check_needs_no_ansible(host: Host) -> None:
     found = json.loads(host.run("nous-vm", "check", "--json"))
     assert found["healthy"], found
-    assert {row["part"] for row in found["rows"]} == {"audit", "clients", "deploy", "gateway", "key"}
+    assert {row["part"] for row in found["rows"]} == {"audit", "clients", "deploy", "gateway", "key", "watch"}
 
 
 def test_status_is_one_screen(host: Host) -> None:

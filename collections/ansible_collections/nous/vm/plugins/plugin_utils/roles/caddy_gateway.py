@@ -18,6 +18,15 @@ SOCKET = f"unix/(/{NAME})+"
 TCP = rf"([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\]):{PORT}"
 PATH = "/[.]?[A-Za-z0-9_~-][A-Za-z0-9._~-]*"
 LISTENS = ("0.0.0.0:80", "0.0.0.0:443")
+# What the role writes, or writes into, beside its configuration.
+PATHS = (
+    "/etc/caddy",
+    "/etc/sysctl.d",
+    "/etc/sysctl.d/60-caddy-gateway.conf",
+    "/etc/update-motd.d",
+    "/etc/update-motd.d/60-nous-vm-gateway",
+    "/var/lib/nous-vm",
+)
 TIMERS = ("nous-gateway-limits.timer", "nous-gateway-denied.timer", "nous-gateway-list.timer")
 NOT_PUBLIC = ("/", "/token", "/register", "/authorize")
 CLOSED = ("/register", "/authorize")
@@ -135,7 +144,7 @@ def questions(values: Values) -> Questions:
         "units": ["caddy.service", *TIMERS],
         "matches": ["/etc/systemd/system/caddy.service.d/caddy-gateway.conf", *(f"/etc/systemd/system/{each}" for each in TIMERS)],
         "gateway": {"config": config(values)},
-        "paths": [config(values), "/etc/caddy", "/etc/sysctl.d", "/etc/sysctl.d/60-caddy-gateway.conf", "/var/lib/nous-vm"],
+        "paths": [config(values), *PATHS],
     }
 
 
