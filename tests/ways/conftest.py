@@ -11,9 +11,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "gate"))
 sys.path.insert(0, str(Path(__file__).parent))
 
+from alone import Host
 from container import need_root
 from forms import PLATFORMS
-from ways import Host
 
 
 @pytest.fixture(scope="session", params=PLATFORMS)

@@ -6,8 +6,8 @@ import json
 import time
 
 import pytest
+from alone import Host
 from controller import wait
-from ways import Host
 
 REPOSITORY, PASSWORD = "/srv/repository/nous", "a password of the test alone"
 LOG = "/var/log/estate/audit.jsonl"

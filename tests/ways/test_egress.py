@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from alone import ALLOW, API, NAME, NEAR, OUTSIDE, PROXY, SOCKET, Host, only_on
 from controller import wait
-from ways import ALLOW, API, NAME, NEAR, OUTSIDE, PROXY, SOCKET, Host, only_on
 
 PROXIED = f"HTTPS_PROXY=http://127.0.0.1:3128 SSL_CERT_FILE={OUTSIDE}/ca.pem"
 ASK = """

@@ -46,6 +46,7 @@ class Ledger:
         self.back = ""  # where the host's clock went back first: no fault, because it may have been mended
         self._keys = dict(trusted)  # those that may sign the next one
         self._known = dict(trusted)  # and all that ever might, for what had left
+        self._pinned = dict(trusted)  # and those of them that did not sign yet
 
     def checkpoints(self) -> Iterator[Checkpoint]:
         """Yield all checkpoints in the order of their numbers."""
@@ -154,7 +155,9 @@ class Ledger:
             successor = public_key(found.next_key)
             following = {successor["kid"]: successor}
         if keys is self._keys:
-            self._keys = following
+            # Of several that were pinned, one that did not sign yet may be that of the host that this one was made of.
+            self._pinned = {each: jwk for each, jwk in self._pinned.items() if each != name and each not in following}
+            self._keys = following | self._pinned
         self._known.update(following)
         return Signed(found.sequence, token, found, Path(place).name, line)
 

@@ -121,6 +121,19 @@ class TestHonest:
         estate.sign()
         assert "is signed by a key that is not trusted, and that none before it named" in estate.faults()["checkpoints"][2]
 
+    def test_a_key_that_was_lost_and_its_successor_are_both_pinned(self, estate: Estate) -> None:
+        """So it is of a host that was made of a backup; the one that was lost signs nothing afterwards."""
+        old, new = estate.keys[-1], signer()
+        estate.keys = [new]
+        estate.write()
+        estate.sign()
+        estate.trusted |= {new.kid: new.jwk}
+        assert estate.faults() == {}
+        estate.keys = [old]
+        estate.write()
+        estate.sign()
+        assert "that another one replaced" in estate.faults()["checkpoints"][2]
+
     def test_the_old_key_signs_nothing_once_another_replaced_it(self, estate: Estate) -> None:
         old = estate.keys[-1]
         estate.keys = [old, signer()]
