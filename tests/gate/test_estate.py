@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import proxy
 import pytest
 from conftest import Host, only_full, only_on
+from controller import wait
 from wire import HOST, OPERATOR, STRANGER, VENDOR, context, parsed
 
 OTHER = "shop.example.org"
@@ -159,9 +160,12 @@ def test_secrets_are_not_written_down(estate: Estate) -> None:
         assert client.ask(STRANGER, "/authorize?code=SECRET-code", "Authorization: Bearer SECRET-token").status == 502
     finally:
         host.sh(f"systemctl start {proxy.UNITS}")
-    output = host.sh("cat /var/log/caddy/*.log; journalctl --output=cat --unit=caddy.service")
-    assert '"uri":"/authorize..."' in output
-    assert "SECRET" not in output
+
+    def output() -> str:
+        return host.sh("cat /var/log/caddy/*.log; journalctl --output=cat --unit=caddy.service")
+
+    wait(lambda: '"uri":"/authorize..."' in output(), "the request to be written down")
+    assert "SECRET" not in output()
 
 
 @only_on("debian-13", "another run of the role")

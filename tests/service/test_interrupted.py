@@ -160,7 +160,7 @@ def test_ended_by_systemd(watched: Releases) -> None:
     document = json.loads(asked.communicate()[0])
     assert (asked.returncode, document["reason"], document["rollback"]) == (1, "it was stopped, at the step candidate", f"{watched.first} answers again")
     watched.assert_sound(watched.first)
-    assert watched.status()["failed"] == {other: "it was stopped, at the step candidate"}
+    assert watched.status()["failed"][other] == "it was stopped, at the step candidate"
 
 
 @only_full("waits for a candidate to run out of time")
