@@ -13,13 +13,12 @@ import hashlib
 import json
 import os
 import syslog
-import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from . import inodes
+from . import inodes, times
 from .atomic import own_directory
 from .errors import ForeignError, NousVmError
 from .foreign import LINE, parse_json, printable
@@ -40,7 +39,7 @@ def record(event: str, result: str = "done", **about: str | float | None) -> dic
 
     event: deployed, rolled back, rotated, paused, ... result: done, failed, or why. about: further fields, strings or numbers.
     """
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    now = times.iso()
     fields = {key: printable(value) if isinstance(value, str) else value for key, value in about.items() if value is not None}
     entry = {"time": now, "event": event, "result": printable(result), "user": printable(whoever()), "from": printable(origin())}
     line = json.dumps(entry | fields)

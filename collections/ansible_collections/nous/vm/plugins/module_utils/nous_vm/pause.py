@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from . import times
 from .atomic import own_directory, write
 from .errors import ForeignError, UsageError
 from .foreign import read_json
@@ -38,7 +39,7 @@ class Reason(NamedTuple):
     until: float = 0.0
 
     def __str__(self) -> str:
-        when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.since))
+        when = times.second(self.since)
         return f"{'rejected' if self.reject else 'held'} by {self.owner} since {when}: {self.why}"
 
 

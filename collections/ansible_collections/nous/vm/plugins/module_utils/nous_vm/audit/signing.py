@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO
 
+from .. import times
 from ..errors import NousVmError
 from ..foreign import printable
 from ..key.jwk import KeyProblem
@@ -86,7 +86,7 @@ def _now(files: Files, token: str, before: Checkpoint | None) -> Checkpoint:
         if made := piece(opened[0], opened[1:], before.logs.get(name) if before else None):
             logs[name] = made
     return Checkpoint(
-        time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        time=times.iso(),
         host=printable(os.uname().nodename),
         sequence=before.sequence + 1 if before else 1,
         logs=logs,

@@ -11,10 +11,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
+from .. import times
 from ..atomic import write_json
 from ..errors import NousVmError
 from ..foreign import printable
@@ -108,7 +108,7 @@ class Builder:
         made_of = {name: self.source[name] for name in ("kind", "url", "ref", "sha256", "requirement", "constraints") if self.source.get(name)}
         made_of |= {"extra_requirements": self.configuration.extra_requirements} if self.configuration.extra_requirements else {}
         files = {"packages": pylock.told(packages), "extra_packages": pylock.told(more), "build_packages": pylock.told(needed)}
-        about |= {"made_of": made_of | {"source_tree": source.digest}, "built_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **files}
+        about |= {"made_of": made_of | {"source_tree": source.digest}, "built_at": times.iso(), **files}
         write_json(self.made / SBOM, sbom.document(self.made.name, about, [*packages, *more], needed, sbom.installed(self.made / "venv")), 0o644)
         complete(self.made, about, tree)
         put_in_place(self.made, self.folder)

@@ -12,10 +12,10 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
+from .. import times
 from ..atomic import sync_directory, write, write_json
 from ..errors import ForeignError
 from ..foreign import printable, read_file, read_json
@@ -91,7 +91,7 @@ def failure(folder: Path) -> str | None:
         return None
     if not known or known.get("settings") is not None:
         return None
-    since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(float(known.get("at") or 0)))
+    since = times.second(float(known.get("at") or 0))
     return f"on {since} it failed: {printable(str(known.get('reason')))}; it is not built again until that is asked for (--again)"
 
 

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
+from .. import times
 from ..errors import UsageError
 from ..foreign import printable
 from . import record, state
@@ -36,14 +36,10 @@ def _about(client_id: str, found: state.State, entry: record.Entry | None) -> di
 
 def shown(about: dict[str, Any]) -> str:
     """Return a client as two lines."""
-    until = [f"{kind} until {_when(about[f'{kind}_until'])}" for kind in ("access", "refresh") if about[f"{kind}_until"]]
+    until = [f"{kind} until {times.minute(about[f'{kind}_until'])}" for kind in ("access", "refresh") if about[f"{kind}_until"]]
     gone = "" if about["registered"] else ", NOT KNOWN TO THE SERVER ANY MORE"
     head = f"{about['name'] or 'a client'}  {printable(about['client_id'], 80)}  {about['let_in'] or 'NO ENROLMENT LET IT IN'}{gone}"
     return f"{head}\n    {'; '.join(until) or 'no token'}"
-
-
-def _when(seconds: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
 
 def chosen(config: Configuration, name: str) -> list[str]:

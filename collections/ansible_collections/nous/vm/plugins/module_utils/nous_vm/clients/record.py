@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from .. import times
 from ..atomic import read_json, write_json
 from ..foreign import printable
 from ..locks import origin, whoever
@@ -30,7 +31,7 @@ class Entry(NamedTuple):
     origin: str
 
     def __str__(self) -> str:
-        day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.since))
+        day = times.minute(self.since)
         return f"{self.how} {day} by {self.by} from {self.origin}"
 
 

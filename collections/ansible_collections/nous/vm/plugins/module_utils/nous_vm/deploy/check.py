@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .. import pause
+from .. import pause, times
 from ..atomic import read_json
 from ..foreign import printable, read_file
 from ..health import SERVICE, Row, permissions, sandbox, unit_rows
@@ -62,7 +61,7 @@ def audit_log(known: Service) -> Row:
     path = known.configuration.audit
     if fault := audited.fault(int(known.server.state().get("MainPID") or 0), path):
         return Row("audit log", "fail", fault)
-    written = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(path.stat().st_mtime))
+    written = times.second(path.stat().st_mtime)
     return Row("audit log", "ok", f"the server can append to it; last written {written}")
 
 

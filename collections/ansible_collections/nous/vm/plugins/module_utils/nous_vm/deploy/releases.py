@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .. import times
 from ..atomic import symlink, write
 from ..errors import ForeignError, LockedError
 from ..foreign import printable
@@ -70,7 +71,7 @@ class Releases:
         known = self.failed()[release]
         reason = printable(str(known.get("reason", "nobody knows why")))
         why = reason if known.get("settings") is None else f"with these settings, {reason}"
-        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(float(known.get("at") or 0)))
+        since = times.second(float(known.get("at") or 0))
         lines = [printable(str(each)) for each in known.get("journal") or []]
         return {"reason": f"on {since} it failed: {why}; it is not deployed again until that is asked for (--again)", "journal": lines}
 

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
+from .. import times
 from .service import Service, service
 
 JOURNAL = "sudo journalctl --unit=nous.service"
@@ -45,5 +45,5 @@ def backups(known: Service) -> str:
     if not found:
         return "none"
     name, about = list(found.items())[-1]
-    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(float(about.get("at", 0.0))))
+    when = times.minute(float(about.get("at", 0.0)))
     return f"{len(found)}, the latest of {when}: {name}"

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import atomic, durations
+from .. import atomic, durations, times
 from ..errors import UsageError
 from ..foreign import printable
 from ..locks import origin, whoever
@@ -33,7 +33,7 @@ class Allowed(NamedTuple):
     by: str
 
     def __str__(self) -> str:
-        return f"{self.network} until {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(self.until))} by {printable(self.by)}"
+        return f"{self.network} until {times.minute(self.until)} by {printable(self.by)}"
 
 
 def current() -> list[Allowed]:

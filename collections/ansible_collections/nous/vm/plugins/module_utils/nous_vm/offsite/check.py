@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .. import times
 from ..atomic import read_json
 from ..health import Row, permissions, sandbox
 from ..systemd import show
@@ -34,18 +35,14 @@ def check() -> Iterator[Row]:
     yield from restored(now)
 
 
-def stamp(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at))
-
-
 def backup(about: Configuration, known: dict[str, Any], now: float) -> Row:
     """Return the row on the newest backup: what a host that is lost now would lose."""
     found, failure = known.get("backup"), known.get("failure")
-    detail = f"; the last attempt, at {stamp(failure['at'])}, failed: {failure['why']}" if failure else ""
+    detail = f"; the last attempt, at {times.minute(failure['at'])}, failed: {failure['why']}" if failure else ""
     if not found:
         return Row("backup", "fail" if failure else "warn", f"none was made yet{detail}")
     age = (now - found["at"]) / MINUTE
-    detail = f"of {stamp(found['at'])}, {age:.0f} min old, at most {about.most} allowed; took {found['seconds']} s{detail}"
+    detail = f"of {times.minute(found['at'])}, {age:.0f} min old, at most {about.most} allowed; took {found['seconds']} s{detail}"
     return Row("backup", "fail" if age > about.most else "warn" if failure else "ok", detail)
 
 
@@ -53,7 +50,7 @@ def repository(about: Configuration, known: dict[str, Any], now: float) -> Row:
     """Return the row on the check of the repository."""
     at = known.get("check", {}).get("at")
     late = at is None or now - at > 2 * about.check_days * DAY
-    return Row("repository", "warn" if late else "ok", f"checked {stamp(at)}" if at else "was not checked yet")
+    return Row("repository", "warn" if late else "ok", f"checked {times.minute(at)}" if at else "was not checked yet")
 
 
 def drill(about: Configuration, known: dict[str, Any], now: float) -> Row:
@@ -62,8 +59,8 @@ def drill(about: Configuration, known: dict[str, Any], now: float) -> Row:
     if not found:
         return Row("drill", "warn", "never tried: sudo nous-vm backup drill restores the newest backup into a scratch folder and verifies it")
     if not found["ok"]:
-        return Row("drill", "fail", f"failed at {stamp(found['at'])}: {found['why']}")
-    detail = f"{stamp(found['at'])}, of the backup of {stamp(found['of'])}, took {found['seconds']} s"
+        return Row("drill", "fail", f"failed at {times.minute(found['at'])}: {found['why']}")
+    detail = f"{times.minute(found['at'])}, of the backup of {times.minute(found['of'])}, took {found['seconds']} s"
     return Row("drill", "warn" if now - found["at"] > about.drill_days * DAY else "ok", detail)
 
 
@@ -71,5 +68,5 @@ def restored(now: float) -> Iterator[Row]:
     """Yield the row on the host that this one was made of, if it was."""
     if found := read_json(RECORD):
         status = "warn" if now - found["at"] < FENCED_FOR else "ok"
-        before = f"made at {stamp(found['at'])} of the backup of {stamp(found['of'])} of {found['host']} (machine {found['machine']})"
+        before = f"made at {times.minute(found['at'])} of the backup of {times.minute(found['of'])} of {found['host']} (machine {found['machine']})"
         yield Row("restored", status, f"{before}; that host has to stay off")

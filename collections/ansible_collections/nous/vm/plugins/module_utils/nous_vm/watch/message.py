@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
+from .. import times
 from . import configuration
 from .state import Outbox, State
 
@@ -22,9 +22,9 @@ def document(state: State, outbox: Outbox, now: float) -> dict[str, Any]:
     status: red or well. id: the same whenever the same is told again. red: the rows that are red now. changes: what became red, and well, since the last time.
     """
     host = configuration.host()
-    red = [{"row": row, "detail": about["detail"], "since": stamp(float(about["since"]))} for row, about in state.red.items()]
-    changes = [{"at": stamp(float(each["at"])), "red": each["red"], "well": each["well"]} for each in outbox.changes]
-    about = {"host": host, "status": "red" if red else "well", "id": f"{host}-{state.number}", "at": stamp(now), "red": red, "changes": changes}
+    red = [{"row": row, "detail": about["detail"], "since": times.iso(float(about["since"]))} for row, about in state.red.items()]
+    changes = [{"at": times.iso(float(each["at"])), "red": each["red"], "well": each["well"]} for each in outbox.changes]
+    about = {"host": host, "status": "red" if red else "well", "id": f"{host}-{state.number}", "at": times.iso(now), "red": red, "changes": changes}
     return about | {"omitted_changes": outbox.omitted, "text": text(host, red, outbox)}
 
 
@@ -44,7 +44,7 @@ def test(now: float) -> dict[str, Any]:
     """Return the document of a test."""
     host = configuration.host()
     words = f"{host}: a test of its alerts; nothing is wrong"
-    about: dict[str, Any] = {"host": host, "status": "test", "id": f"{host}-test-{now:.0f}", "at": stamp(now), "red": [], "changes": []}
+    about: dict[str, Any] = {"host": host, "status": "test", "id": f"{host}-test-{now:.0f}", "at": times.iso(now), "red": [], "changes": []}
     return about | {"omitted_changes": 0, "text": words}
 
 
@@ -53,8 +53,3 @@ def body(about: dict[str, Any], kind: str) -> tuple[str, bytes]:
     if kind == "text":
         return "text/plain; charset=utf-8", str(about["text"]).encode()
     return "application/json", json.dumps({"text": about["text"]} if kind == "slack" else about).encode()
-
-
-def stamp(at: float) -> str:
-    """Return a time as it is written in documents."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))

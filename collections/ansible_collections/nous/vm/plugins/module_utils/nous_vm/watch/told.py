@@ -8,9 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from .. import times
 from ..health import Row
 from ..systemd import show
-from . import deliver, message, state
+from . import deliver, state
 from .configuration import HEARTBEAT_URL, TIMER, Configuration
 
 LATE = 900.0  # seconds since the last run, and since the last heartbeat that was taken
@@ -34,7 +35,7 @@ def watch(known: state.State) -> Row:
     age = time.time() - known.at
     if min(age, started) > LATE:
         return Row("watch", "fail", f"the last run was {age / 60:.0f} min ago; journalctl --unit=host-watch.service")
-    return Row("watch", "ok", f"last run {message.stamp(known.at)}, {known.seconds:g} s" if known.at else "not yet")
+    return Row("watch", "ok", f"last run {times.iso(known.at)}, {known.seconds:g} s" if known.at else "not yet")
 
 
 def alerts(config: Configuration, known: state.State) -> Row:
@@ -44,7 +45,7 @@ def alerts(config: Configuration, known: state.State) -> Row:
         return Row(name, "ok", "nobody is told; set host_watch_alert_url or host_watch_alert_command")
     for way, outbox in known.outboxes.items():
         if outbox.problem and outbox.changes:
-            ends = "given up until something changes" if outbox.gave_up else f"tried again from {message.stamp(outbox.due)} on"
+            ends = "given up until something changes" if outbox.gave_up else f"tried again from {times.iso(outbox.due)} on"
             return Row(name, "fail", f"{len(outbox.changes)} changes wait for the {way}: {outbox.problem}; {ends}; sudo nous-vm watch test")
     return Row(name, "ok", f"to the {' and the '.join(ways)}; nothing waits")
 
@@ -53,5 +54,5 @@ def heartbeat(known: state.State) -> Row:
     """Return the row on the dead man's switch."""
     at, problem = float(known.heartbeat.get("at", 0.0)), str(known.heartbeat.get("problem", ""))
     if problem:
-        return Row("heartbeat", "warn", f"the last one that was taken: {message.stamp(at) if at else 'none'}; {problem}")
-    return Row("heartbeat", "ok", f"last {message.stamp(at)}" if at else "not yet")
+        return Row("heartbeat", "warn", f"the last one that was taken: {times.iso(at) if at else 'none'}; {problem}")
+    return Row("heartbeat", "ok", f"last {times.iso(at)}" if at else "not yet")
