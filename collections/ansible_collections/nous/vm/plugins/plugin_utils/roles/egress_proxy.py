@@ -10,22 +10,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...module_utils.nous_vm.egress.policy import DENIED, NO_NETWORKS
-from ...module_utils.nous_vm.egress.resolvers import excepted
+from ...module_utils.nous_vm.egress.resolvers import excepted, is_address
 from ..kinds import choice, cidr, hostname, integer, loopback, optional, seconds, unit_name
 from ..role import Host, Questions, Role, Values
 from ..rules import Dict, Fault, Flag, List, Rule, Text, shown
 
 ENTRY = "entries with name, and if need be port, network and tls"
 EXAMPLE = "[{name: api.anthropic.com, port: 443}]"
-
-
-def is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
 
 OPTIONS: dict[str, Rule] = {
     "egress_proxy_state": choice("present", "absent"),

@@ -24,12 +24,13 @@ def resolvers() -> list[str]:
         return []
     found = []
     for words in (line.split() for line in lines):
-        if len(words) > 1 and words[0] == "nameserver" and _is_address(words[1].partition("%")[0]):
+        if len(words) > 1 and words[0] == "nameserver" and is_address(words[1].partition("%")[0]):
             found.append(words[1].partition("%")[0])
     return found[:MOST]
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Tell whether a text is an address of IPv4 or IPv6."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
