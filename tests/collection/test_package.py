@@ -32,7 +32,7 @@ ONE_WAY = {
     "http.client.": "peers.ask",
     "urllib.request": "peers.ask",
     "socket.create_connection": "network or peers",
-    "ssl.": "gateway.probe",
+    "ssl.": "peers.tls",
     ".read_text": "foreign.read_file, or atomic.read_json",
     ".read_bytes": "foreign.read_file, or atomic.read_json",
     ".write_text": "atomic.write",
@@ -43,7 +43,7 @@ ONE_WAY = {
 ALLOWED: dict[str, dict[str, str]] = {
     "foreign.py": {"os.open": "it is the way"},
     "programs.py": {"subprocess.": "it is the way"},
-    "peers.py": {"socket.create_connection": "it is the way"},
+    "peers.py": {"socket.create_connection": "it is the way", "ssl.": "it is the way"},
     "atomic.py": {"os.open": "it is the way", "open": "it is the way", ".read_bytes": "it reads what it wrote"},
     "locks.py": {"os.open": "it is the way", "fcntl.": "it is the way"},
     "inodes.py": {"fcntl.": "it is the way", "os.open": "flags are of a descriptor"},
@@ -83,10 +83,8 @@ ALLOWED: dict[str, dict[str, str]] = {
     "build/unit.py": {"open": "the two ends of a pipe"},
     "deploy/backups.py": {".open": "a backup in root's own folder, of any size", "os.open": "a new backup, of any size"},
     "deploy/copies.py": {".open": "runs as the server's account, in a sandbox", "open": "the same", "os.open": "the same"},
-    "watch/post.py": {"ssl.": "TLS for peers.ask, which gets a connected socket"},
     "gateway/counted.py": {"os.open": "the record is appended to, not replaced"},
-    "gateway/https.py": {"ssl.": "TLS for peers.ask, which gets a connected socket"},
-    "gateway/probe.py": {"ssl.": "TLS for peers.ask, which gets a connected socket", "socket.create_connection": "the same"},
+    "gateway/probe.py": {"ssl.": "what a certificate is judged by"},
 }
 
 

@@ -9,6 +9,7 @@ import functools
 import http.client
 import io
 import socket
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from typing import IO, Any, NamedTuple
@@ -119,14 +120,35 @@ def tcp(host: str, port: int) -> Callable[[float], socket.socket]:
     return lambda timeout: socket.create_connection((host, port), timeout)
 
 
+def tls(connect: Callable[[float], socket.socket], hostname: str, context: ssl.SSLContext | None = None) -> Callable[[float], ssl.SSLSocket]:
+    """Return a function that shakes hands for a host name on what another one connects. context: one that verifies the certificate by default."""
+
+    def secure(timeout: float) -> ssl.SSLSocket:
+        deadline = time.monotonic() + timeout
+        plain = connect(timeout)
+        try:
+            plain.settimeout(max(deadline - time.monotonic(), 0.001))
+            return (context or ssl.create_default_context()).wrap_socket(plain, server_hostname=hostname)
+        except BaseException:
+            plain.close()
+            raise
+
+    return secure
+
+
 def unix(path: str) -> Callable[[float], socket.socket]:
     """Return a function that connects to a unix socket."""
+    return at(socket.AF_UNIX, path)
+
+
+def at(family: int, address: str | tuple[Any, ...]) -> Callable[[float], socket.socket]:
+    """Return a function that connects to an address as the family has it, and looks nothing up."""
 
     def connect(timeout: float) -> socket.socket:
-        made = socket.socket(socket.AF_UNIX)
+        made = socket.socket(family)
         try:
             made.settimeout(timeout)
-            made.connect(path)
+            made.connect(address)
         except BaseException:
             made.close()
             raise

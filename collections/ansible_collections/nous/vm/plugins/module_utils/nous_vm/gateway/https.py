@@ -63,13 +63,9 @@ def _connect(where: SplitResult, redirected: bool) -> Callable[[float], ssl.SSLS
             raise ForeignError(f"it was redirected to {printable(host)}, which is at {inside[0]}, no public address")
         error: OSError = OSError(f"{host} has no address")
         for family, address in found:
-            plain = socket.socket(family)
             try:
-                plain.settimeout(max(deadline - time.monotonic(), 0.001))
-                plain.connect(address)
-                return ssl.create_default_context().wrap_socket(plain, server_hostname=host)
+                return peers.tls(peers.at(family, address), host)(max(deadline - time.monotonic(), 0.001))
             except OSError as failed:
-                plain.close()
                 error = failed
         raise error
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-import socket
 import ssl
-import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -45,14 +43,7 @@ def _any_certificate() -> ssl.SSLContext:
 
 def _tls(address: str, hostname: str, context: ssl.SSLContext) -> Callable[[float], ssl.SSLSocket]:
     """Return a function that connects to an address and shakes hands for a host name."""
-
-    def connect(timeout: float) -> ssl.SSLSocket:
-        deadline = time.monotonic() + timeout
-        plain = socket.create_connection((address, PORT), timeout)
-        plain.settimeout(max(deadline - time.monotonic(), 0.001))
-        return context.wrap_socket(plain, server_hostname=hostname)
-
-    return connect
+    return peers.tls(peers.tcp(address, PORT), hostname, context)
 
 
 def ask(address: str, hostname: str, path: str) -> Answer:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,16 +35,9 @@ def url(name: str) -> SplitResult:
 
 def connect(target: SplitResult) -> Callable[[float], socket.socket]:
     """Return a function that connects to where a URL leads, and to nowhere else."""
-    host = str(target.hostname)
-    secure = target.scheme == "https"
+    host, secure = str(target.hostname), target.scheme == "https"
     plain = peers.tcp(host, target.port or (443 if secure else 80))
-    if not secure:
-        return plain
-
-    def made(timeout: float) -> socket.socket:
-        return ssl.create_default_context().wrap_socket(plain(timeout), server_hostname=host)
-
-    return made
+    return peers.tls(plain, host) if secure else plain
 
 
 def post(target: SplitResult, kind: str, content: bytes, pauses: tuple[float, ...] = PAUSES, attempt: float = ATTEMPT) -> None:
