@@ -17,13 +17,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from .. import events
 from ..atomic import own_directory
 from ..errors import ForeignError
 from ..foreign import open_file, parse_json
 from . import configuration, denials
 from .denials import OTHERS, Denial, Denials
 
-FOLDER = Path("/var/log/nous-vm")
+FOLDER = events.FOLDER
 NAME = "denied.jsonl"
 ADDRESSES = 50  # lines that a minute has at most; the others are one more
 SIZE = 16 << 20  # bytes of one file

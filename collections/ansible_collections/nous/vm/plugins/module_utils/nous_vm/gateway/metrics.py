@@ -9,14 +9,14 @@ import time
 from collections.abc import Iterator
 
 from ..metrics import Sample
-from . import allowed, configuration, denials, probe
+from . import allowed, configuration, counted, probe
 
 HOUR = 3600
 
 
 def metrics() -> Iterator[Sample]:
     """Yield the samples."""
-    found = denials.denied_since(time.time() - HOUR)
+    found = counted.denied_since(time.time() - HOUR)
     times = sum(count for count, _last in found.addresses.values())
     yield Sample("gateway_denied_requests", "Requests of the last hour that were denied.", float(times))
     yield Sample("gateway_denied_addresses", "Addresses that were denied in the last hour.", float(len(found.addresses)))

@@ -16,7 +16,7 @@ from ansible_collections.nous.vm.plugins.module_utils.nous_vm import metrics, pa
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import metrics as audit
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.commands import check
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy import metrics as deploy
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway import allowed, denials, probe
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway import allowed, counted, probe
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway import configuration as gateway_configuration
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway import metrics as gateway
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.health import Finding
@@ -108,7 +108,7 @@ def test_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(denials, "denied_since", lambda _at: argparse.Namespace(addresses={"192.0.2.1": (3, 0), "192.0.2.2": (1, 0)}))
+    monkeypatch.setattr(counted, "denied_since", lambda _at: argparse.Namespace(addresses={"192.0.2.1": (3, 0), "192.0.2.2": (1, 0)}))
     monkeypatch.setattr(allowed, "current", lambda: ["one"])
     monkeypatch.setattr(gateway_configuration, "parameters", lambda: argparse.Namespace(hostname="h"))
     monkeypatch.setattr(probe, "certificate", lambda _name: argparse.Namespace(end=2e10))
