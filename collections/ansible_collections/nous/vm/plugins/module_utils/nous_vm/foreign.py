@@ -11,13 +11,15 @@ from __future__ import annotations
 import json
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from .errors import ForeignError
 
 LINE = 500  # characters of foreign text that are printed
 FILE = 1 << 20  # bytes of a foreign file that are read
+SEARCH = 1 << 16  # bytes that are searched at once
 ANY = 1 << 62  # bytes of one that may have any size, because it is read as a stream
 
 
@@ -33,9 +35,13 @@ def printable(text: str | bytes, limit: int = LINE) -> str:
     return shown if len(shown) <= limit else f"{shown[: limit - 3]}..."
 
 
-def open_file(path: Path | str, limit: int = FILE) -> IO[bytes]:
-    """Open a foreign file for reading: no link, no FIFO, no device, not larger than LIMIT bytes. Raises OSError, ForeignError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+def open_file(path: Path | str, limit: int = FILE, folder: int | None = None) -> BufferedReader:
+    """Open a foreign file for reading: no link, no FIFO, no device, not larger than LIMIT bytes. Raises OSError, ForeignError.
+
+    folder: a descriptor of the folder that it is in, of which nothing but the name of the file is looked up then.
+    """
+    name = path if folder is None else os.path.basename(path)
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY, dir_fd=folder)
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
@@ -55,6 +61,22 @@ def read_file(path: Path | str, limit: int = FILE) -> bytes:
     if len(content) > limit:
         raise ForeignError(f"{printable(str(path))} has more than {limit} bytes")
     return content
+
+
+def line_end(descriptor: int, before: int, least: int) -> int:
+    """Return the offset just behind the last line end before an offset, 0 if there is none: backwards by blocks, each looked at once.
+
+    Below LEAST it is not searched: what is returned then is where the search ended, at or before LEAST.
+    """
+    while before > 0:
+        start = max(before - SEARCH, 0)
+        found = os.pread(descriptor, before - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        before = start
+        if before <= least:
+            break
+    return before
 
 
 def read_json(path: Path | str, limit: int = FILE) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO, cast
 
 from ..errors import NousVmError
-from ..foreign import ANY, open_file
-from .records import LIMIT, line_end
+from ..foreign import ANY, line_end, open_file
+from .records import LIMIT
 
 TAIL = 1 << 20  # bytes at the end of a file that are read for its last lines
 UNREADABLE = (OSError, EOFError, zlib.error)

@@ -9,9 +9,9 @@ import os
 from collections.abc import Iterator
 
 from ..errors import NousVmError
+from ..foreign import line_end
 
 BLOCK = 1 << 20  # bytes that are copied at once
-SEARCH = 1 << 16  # bytes that are searched at once
 LIMIT = 1 << 20  # bytes of a record, with an incomplete one behind it: what stays in the log is written while its units are frozen
 FURTHER = 1 << 28  # bytes that are searched for the size of one that is larger
 
@@ -42,19 +42,3 @@ def last_record(descriptor: int, size: int) -> int:
 def complete(descriptor: int, size: int) -> int:
     """Return the offset behind the last line end: where an incomplete record begins, or the size."""
     return line_end(descriptor, size, size - FURTHER)
-
-
-def line_end(descriptor: int, before: int, least: int) -> int:
-    """Return the offset just behind the last line end before an offset, 0 if there is none: backwards by blocks, each looked at once.
-
-    Below LEAST it is not searched: what is returned then is where the search ended, at or before LEAST.
-    """
-    while before > 0:
-        start = max(before - SEARCH, 0)
-        found = os.pread(descriptor, before - start, start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-        before = start
-        if before <= least:
-            break
-    return before

@@ -18,13 +18,14 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
 from .. import inodes
 from ..atomic import read_json, write_json
 from ..errors import ForeignError, NousVmError
-from ..foreign import printable, read_file
+from ..foreign import ANY, line_end, open_file, printable, read_file
 from .configuration import Configuration, own
 
 MANIFEST = "manifest.json"
@@ -43,20 +44,16 @@ def host() -> str:
     return printable(os.uname().nodename, 64)
 
 
-def opened(path: Path) -> IO[bytes]:
+def opened(path: Path) -> BufferedReader:
     """Open a file, no part of whose path is a link: who owns a folder on the way cannot have root read something else. Raises OSError, ForeignError."""
     folder = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for part in path.parts[1:-1]:
             before, folder = folder, os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
             os.close(before)
-        descriptor = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY, dir_fd=folder)
+        return open_file(path, ANY, folder)
     finally:
         os.close(folder)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise ForeignError(f"{printable(str(path))} is not a regular file")
-    return os.fdopen(descriptor, "rb")
 
 
 def expanded(patterns: list[str]) -> list[Path]:
@@ -103,24 +100,9 @@ def copied(source: IO[bytes], target: Path, size: int) -> tuple[int, str]:
     return size - left, digest.hexdigest()
 
 
-def digest_of(file: IO[bytes]) -> str:
-    """Return the SHA-256 of what is left of a file."""
-    digest = hashlib.sha256()
-    while block := file.read(BLOCK):
-        digest.update(block)
-    return digest.hexdigest()
-
-
 def complete(file: IO[bytes]) -> int:
     """Return where the last complete line of a file ends that grows meanwhile."""
-    end = os.fstat(file.fileno()).st_size
-    while end:
-        start = max(end - BLOCK, 0)
-        found = os.pread(file.fileno(), end - start, start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-        end = start
-    return 0
+    return line_end(file.fileno(), os.fstat(file.fileno()).st_size, 0)
 
 
 class Staging:
@@ -141,7 +123,7 @@ class Staging:
         if database is not None:
             export(self.folder / DATABASE)
             with opened(database) as live, opened(self.folder / DATABASE) as copy:
-                digest = digest_of(copy)
+                digest = hashlib.file_digest(copy, "sha256").hexdigest()
                 self.files[DATABASE] = described(live, database) | {"size": os.fstat(copy.fileno()).st_size, "sha256": digest}
         for path in expanded(self.about.files):
             self._take(path)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import NousVmError
 from .configuration import Configuration
-from .sets import BLOCK, DATABASE, below, manifest_of, opened
+from .sets import DATABASE, below, manifest_of, opened
 
 
 def faults(about: Configuration, folder: Path) -> Iterator[str]:
@@ -31,14 +31,11 @@ def faults(about: Configuration, folder: Path) -> Iterator[str]:
 def _file(path: Path, about: dict[str, Any]) -> Iterator[str]:
     try:
         with opened(path) as file:
-            digest, size = hashlib.sha256(), 0
-            while block := file.read(BLOCK):
-                digest.update(block)
-                size += len(block)
+            digest, size = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
     except OSError as error:
         yield f"{about['path']} cannot be read: {error.strerror}"
         return
-    if size != about["size"] or about.get("sha256", digest.hexdigest()) != digest.hexdigest():
+    if size != about["size"] or about.get("sha256", digest) != digest:
         yield f"{about['path']} is not what was saved"
 
 

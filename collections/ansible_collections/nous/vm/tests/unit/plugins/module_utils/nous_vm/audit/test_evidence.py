@@ -11,8 +11,8 @@ from pathlib import Path
 from time import gmtime
 
 import pytest
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm import cli
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import lines, records, signing
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm import cli, foreign
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import lines, signing
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.chain import GENESIS, Chain, head_of, sha256
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.checkpoint import KIND, Checkpoint, checkpoint
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.lines import archives
@@ -382,7 +382,7 @@ class TestRoot:
             log.write(b"x" * 1001)
         assert estate.faults()[LOG_PART] == (LOG, 5, "has a line of more than 1000 bytes")
         with pytest.raises(NousVmError, match="has more than 1000 bytes"):
-            monkeypatch.setattr(records, "SEARCH", 500)
+            monkeypatch.setattr(foreign, "SEARCH", 500)
             estate.sign()
 
     def test_writes_something_else_among_the_checkpoints(self, estate: Estate, monkeypatch: pytest.MonkeyPatch) -> None:

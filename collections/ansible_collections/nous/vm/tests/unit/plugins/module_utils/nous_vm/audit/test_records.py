@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm import foreign
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import records
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import NousVmError
 from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.audit.place import LINES, Place
@@ -30,7 +31,7 @@ def opened(tmp_path: Path) -> Iterator[int]:
     ids=repr,
 )
 def test_offset(opened: int, monkeypatch: pytest.MonkeyPatch, content: bytes, offset: int, search: int) -> None:
-    monkeypatch.setattr(records, "SEARCH", search)
+    monkeypatch.setattr(foreign, "SEARCH", search)
     os.write(opened, content)
     assert records.last_record(opened, len(content)) == offset
 
@@ -51,10 +52,10 @@ def test_a_log_without_line_ends_is_searched_in_one_go_and_little_memory(opened:
     tracemalloc.start()
     try:
         assert records.last_record(opened, size) == 2
-        assert tracemalloc.get_traced_memory()[1] < 4 * records.SEARCH
+        assert tracemalloc.get_traced_memory()[1] < 4 * foreign.SEARCH
     finally:
         tracemalloc.stop()
-    assert sum(read) <= size + records.SEARCH
+    assert sum(read) <= size + foreign.SEARCH
 
 
 def test_a_record_that_is_too_large_is_rejected_with_its_size_before_anything_is_frozen(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
