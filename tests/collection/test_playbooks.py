@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).parents[2]
-PLAYBOOKS = sorted(path.stem for path in (REPOSITORY / "collections/ansible_collections/nous/vm/playbooks").glob("*.yml"))
+COLLECTION = REPOSITORY / "collections/ansible_collections/nous/vm"
+PLAYBOOKS = sorted(path.stem for path in (COLLECTION / "playbooks").glob("*.yml"))
 INVENTORY = """[nous]
 nous.example.org caddy_gateway_hostname=nous.example.org caddy_gateway_operator_cidrs='["203.0.113.7/32"]'
 [nous:vars]
@@ -33,7 +34,7 @@ def play(playbook: str, inventory: Path, *arguments: str, cwd: Path, pwd: str | 
     """Run a playbook of the collection; return the exit code and its output, without line breaks."""
     own = {"ANSIBLE_CONFIG": str(inventory.parent / "ansible.cfg"), "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / "collections"), "ANSIBLE_NOCOLOR": "1"}
     environment = {name: value for name, value in os.environ.items() if name != "PWD"} | own | ({"PWD": pwd} if pwd else {})
-    argv = ["ansible-playbook", f"nous.vm.{playbook}", "-i", str(inventory), *arguments]
+    argv = ["ansible-playbook", playbook if "/" in playbook else f"nous.vm.{playbook}", "-i", str(inventory), *arguments]
     done = subprocess.run(argv, cwd=cwd, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     return done.returncode, " ".join((done.stdout + done.stderr).split())
 
@@ -97,3 +98,26 @@ def test_what_the_inventory_says_of_a_join_wins(tmp_path: Path) -> None:
     environment = os.environ | {"ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
     done = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     assert sorted(re.findall(r"(\w+) is own-\1\.", done.stdout)) == sorted(joins), done.stdout + done.stderr
+
+
+def test_no_secret_is_among_the_variables_of_a_backup(tmp_path: Path) -> None:
+    """Neither what a role calls secret, nor what looks like it: they are written to a file, and a diff shows that."""
+    (site,) = [play for play in yaml.safe_load((COLLECTION / "playbooks/site.yml").read_text(encoding="utf-8")) if "nous_vm_known" in play.get("vars", {})]
+    given = {
+        "backup_repository": "/srv/backups",
+        "backup_password": "canary",
+        "host_watch_alert_url": "https://alerts.example.org/canary",
+        "nous_service_secrets": {"NOUS_API_KEY": "canary"},
+        "python_runtime_index_url": "https://canary@mirror.example.org/simple/",
+        "nous_service_keep_releases": 3,
+    }
+    (tmp_path / "playbooks").mkdir()
+    (tmp_path / "roles").symlink_to(COLLECTION / "roles")
+    (tmp_path / "inventory").write_text(yaml.safe_dump({"nous": {"hosts": {"nous.example.org": given}}}), encoding="utf-8")
+    tasks = [{"ansible.builtin.debug": {"msg": "{{ backup_variables | to_json }}"}}]
+    document = [{"hosts": "nous", "connection": "local", "gather_facts": False, "vars": site["vars"], "tasks": tasks}]
+    (tmp_path / "playbooks/known.yml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    code, printed = play(str(tmp_path / "playbooks/known.yml"), tmp_path / "inventory", cwd=tmp_path)
+    assert code == 0, printed
+    assert "canary" not in printed
+    assert '"backup_repository": "/srv/backups", "nous_service_keep_releases": 3' in printed.replace("\\", "")
