@@ -1,4 +1,4 @@
-.PHONY: up dist docs evidence test test-one test-one-clean lint unit molecule contract bench vm clean key-full rotation-full gate-full service-full ways-full restore-drill host-full docs-full release-full
+.PHONY: up dist docs evidence test test-one test-one-clean lint unit molecule contract bench vm clean restore-drill
 
 up:
 	@tests/hosts/up $(ARGS)
@@ -56,35 +56,15 @@ bench:
 vm:
 	@tests/run vm
 
-key-full:
-	@NOUS_VM_KEY=full tests/run key
-
-rotation-full:
-	@NOUS_VM_ROTATION=full tests/run rotation
-
-gate-full:
-	@NOUS_VM_GATE=full tests/run gate
-
-service-full:
-	@NOUS_VM_SERVICE=full tests/run service
+# The long forms: docs-full plays the quick start as it is written, release-full tries other generations of ansible-core.
+FULL := key-full rotation-full gate-full service-full ways-full host-full docs-full release-full
+.PHONY: $(FULL)
+$(FULL): %-full:
+	@NOUS_VM_$(shell echo $* | tr a-z A-Z)=full tests/run $*
 
 # From a destroyed host to a served client, with what is lost and how long it takes.
 restore-drill:
 	@NOUS_VM_WAYS=full NOUS_VM_TEST_PLATFORMS=$(P) PATH="$(CURDIR)/.venv/bin:$(PATH)" pytest --capture=no tests/ways/test_restore.py
-
-ways-full:
-	@NOUS_VM_WAYS=full tests/run ways
-
-host-full:
-	@NOUS_VM_HOST=full tests/run host
-
-# The quick start, played as it is written.
-docs-full:
-	@NOUS_VM_DOCS=full tests/run docs
-
-# Other generations of ansible-core.
-release-full:
-	@NOUS_VM_RELEASE=full tests/run release
 
 clean:
 	@tests/hosts/down
