@@ -114,7 +114,7 @@ def test_no_secret_is_among_the_variables_of_a_backup(tmp_path: Path) -> None:
     (tmp_path / "playbooks").mkdir()
     (tmp_path / "roles").symlink_to(COLLECTION / "roles")
     (tmp_path / "inventory").write_text(yaml.safe_dump({"nous": {"hosts": {"nous.example.org": given}}}), encoding="utf-8")
-    tasks = [{"ansible.builtin.debug": {"msg": "{{ backup_variables | to_json }}"}}]
+    tasks = [{"ansible.builtin.debug": {"msg": "{{ backup_variables | to_json(sort_keys=true) }}"}}]
     document = [{"hosts": "nous", "connection": "local", "gather_facts": False, "vars": site["vars"], "tasks": tasks}]
     (tmp_path / "playbooks/known.yml").write_text(yaml.safe_dump(document), encoding="utf-8")
     code, printed = play(str(tmp_path / "playbooks/known.yml"), tmp_path / "inventory", cwd=tmp_path)
