@@ -3,7 +3,7 @@
 {"rotations": N, "pause": SECONDS}               rotate N times
 {"kill": LABEL, "at": [N, ...]}                  for each N: a rotation whose LABEL is killed there, then one that is not
 {"kill": "unit", "times": N, "seed": S}          N times: kill one or all of a rotation at a random time, then one that is not
-{"frozen": [N, ...], "program": BOOL}            for each N: kill the service while a rotation waits at its call N, frozen; and the rotation too
+{"frozen": [N, ...], "first": N, "program": BOOL}  for each N: kill the service while a rotation waits at its call N, frozen; and the rotation too
 {"fail": LABEL, "how": ERRNO, "at": [N, ...]}    for each N: a rotation of whose LABEL the call N fails, then one that does not
 {"steps": [N, ...]}                              for each N: a rotation at whose every call a day begins, until the server has pinned its head; N is the day
 {"memory": LABEL, "limits": [BYTES, ...]}        for each: a rotation whose LABEL gets no more memory, then one that does
@@ -252,7 +252,8 @@ def attempts() -> Iterator[str]:
         if happened := kill_unit(chance.uniform(0, took), chance.choice(["main", "all"])):
             yield happened
     for at in work.get("frozen", []):
-        yield kill_frozen(at)
+        # A rotation that copies in fewer turns than the traced one is over before the last of these moments; the first of them comes in each.
+        yield next(filter(None, map(kill_frozen, (at, (work["first"] + at) // 2, work["first"]))), "")
     for day in work.get("steps", []):
         yield anchored_at_each_step(day)
 

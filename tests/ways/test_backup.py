@@ -38,6 +38,12 @@ for path in glob.glob("{REPOSITORY}/data/*/*"):
     content[len(content) // 2] ^= 1
     open(path, "wb").write(content)
 """
+# As a check of the repository that is killed leaves it.
+EXCLUSIVE = f"""
+RESTIC_PASSWORD_FILE=/etc/nous-vm/backup/password restic --repo {REPOSITORY} --no-cache check --read-data > /dev/null 2>&1 & pid=$!
+until ls {REPOSITORY}/locks/* > /dev/null 2>&1; do :; done
+kill -KILL $pid; wait $pid || true
+"""
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +96,13 @@ def test_what_a_stranger_sees_of_it(backup: Host) -> None:
 
 
 def test_killed(backup: Host) -> None:
-    """Killed at any moment, the next one is complete."""
+    """Killed at any moment, the next one is complete; so it is when what was killed held the repository for itself alone."""
     for delay in (0.2, 1.0, 2.5):
         backup.sh("systemctl start --no-block nous-backup.service")
         time.sleep(delay)  # the moment is what is tried
         backup.sh("systemctl kill --signal=KILL nous-backup.service nous-backup-restic.service 2>/dev/null || true")
+    backup.sh(EXCLUSIVE)
+    assert backup.sh(f"ls {REPOSITORY}/locks")
     wait(lambda: backup.sh("systemctl is-active nous-backup.service nous-backup-restic.service || true").split() != ["active", "active"], "the end")
     code, text = back_up(backup)
     assert code == 0, text

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import NousVmError
+from ..foreign import printable
 from ..programs import Completed
 from ..sandbox import NO_SOCKETS, Value, directives
 from ..systemd import in_unit
@@ -21,6 +23,8 @@ CACHE = "nous-backup"  # below /var/cache
 LONG, SHORT = 6 * 3600.0, 900.0  # seconds for all of a repository, and for a look at it
 ABSENT = 10  # restic's exit code: there is no repository
 INCOMPLETE = 3  # some of the files could not be read
+LOCKED = re.compile(r"repository is already locked.*?(?=\\n|\"|$)", re.MULTILINE)  # what every version of restic prints then, as text or in JSON
+PATIENCE = "--retry-lock=2m"  # with whoever else uses the repository
 
 
 class Restic:
@@ -33,9 +37,17 @@ class Restic:
         """Run a command of restic. writes: the folder that it restores to."""
         if self.about.local and not Path(self.about.local).is_dir():
             raise NousVmError(f"{self.about.local} is not there: is it mounted?")
-        argv: list[str | Path] = [PROGRAM, "--repo", self.about.repository, "--retry-lock=2m", *(f"--option={each}" for each in self.about.options)]
-        argv += [] if cached else ["--no-cache"]
-        return in_unit(RESTIC, self.properties(writes), [*argv, *words], timeout=timeout)
+        options = [*(f"--option={each}" for each in self.about.options), *([] if cached else ["--no-cache"])]
+
+        def once(*argv: str | Path) -> Completed:
+            return in_unit(RESTIC, self.properties(writes), [PROGRAM, "--repo", self.about.repository, *options, *argv], timeout=timeout)
+
+        done = once(*words)
+        if done.returncode and LOCKED.search(done.stderr.decode("utf-8", "replace")):
+            # One that was killed left its lock, for ever. `unlock` removes only what nobody holds; what somebody holds is waited for.
+            once("unlock")
+            done = once(PATIENCE, *words)
+        return done
 
     def properties(self, writes: Path | None) -> Iterator[str]:
         """Yield the properties of the unit. It is root's account without a right but that to read: what it backs up belongs to several."""
@@ -99,5 +111,6 @@ def documents(text: str) -> Iterator[dict[str, Any]]:
 
 
 def reason(done: Completed) -> str:
-    """Return why restic failed: it prints some of that as JSON, and some behind a word."""
-    return done.complaint.removeprefix("Fatal: ")
+    """Return why restic failed: it prints some of that as JSON, and some behind a word; of a lock it says most before its last line."""
+    locked = LOCKED.search(done.stderr.decode("utf-8", "replace"))
+    return printable(locked[0]) if locked else done.complaint.removeprefix("Fatal: ")

@@ -19,6 +19,13 @@ from ansible_collections.nous.vm.plugins.module_utils.nous_vm.offsite import che
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.offsite.configuration import Configuration
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.programs import Completed
 
+# What restic 0.18 prints of a lock.
+LOCKED = b"""unable to create lock in backend: repository is already locked exclusively by PID 47 on a by root (UID 0, GID 0)
+lock was created at 2026-11-28 06:54:05 (411.6ms ago)
+storage ID 93f66127
+the `unlock` command can be used to remove stale locks
+"""
+
 
 class Repository:
     """What restic does, as far as it is asked to. made: whether the repository is there. during: called once in the middle of a backup."""
@@ -28,6 +35,7 @@ class Repository:
         self.calls: list[list[str]] = []
         self.during: Callable[[], None] | None = None
         self.broken, self.count = "", 0
+        self.locked = ""  # "stale" until it is unlocked, or "held" by somebody
         self.properties: list[str] = []
 
     def __call__(self, _unit: str, properties: Iterator[str], argv: list[str | Path], **_how: Any) -> Completed:
@@ -39,11 +47,17 @@ class Repository:
             return Completed(1, b"", b"Fatal: wrong password or no key found")
         if not self.made and words[0] != "init":
             return Completed(10, b"", b"Fatal: repository does not exist")
+        if self.locked and words[0] != "unlock":
+            return Completed(11, b"", LOCKED)
         answer: Completed = getattr(self, f"do_{words[0]}")(words[1:])
         return answer
 
     def done(self, document: Any = None) -> Completed:
         return Completed(0, json.dumps(document).encode() if document is not None else b"", b"")
+
+    def do_unlock(self, _words: list[str]) -> Completed:
+        self.locked = "" if self.locked == "stale" else self.locked
+        return self.done()
 
     def do_cat(self, _words: list[str]) -> Completed:
         return self.done()

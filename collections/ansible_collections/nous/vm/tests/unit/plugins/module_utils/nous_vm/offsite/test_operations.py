@@ -202,6 +202,18 @@ def test_a_snapshot_by_its_name(site: Site) -> None:
         operations.fetch(site.about, site.drill, "nonesuch")
 
 
+def test_a_lock_of_what_was_killed(site: Site) -> None:
+    """It is removed, and only then; what somebody holds is waited for, and named."""
+    operations.back_up(site.about)
+    assert ["unlock"] not in site.repository.calls
+    site.repository.locked = "stale"
+    operations.back_up(site.about)
+    assert site.repository.calls.count(["unlock"]) == 1
+    site.repository.locked = "held"
+    with pytest.raises(NousVmError, match=r"already locked exclusively by PID 47 on a by root [(]UID 0, GID 0[)]$"):
+        operations.back_up(site.about)
+
+
 def test_what_restic_may_do(site: Site) -> None:
     """A folder of its own needs no network, another place does; only a restore may write elsewhere and change owners."""
     local = list(Restic(site.about).properties(None))
