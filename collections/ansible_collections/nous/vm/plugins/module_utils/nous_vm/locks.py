@@ -18,7 +18,8 @@ from .errors import ForeignError, LockedError
 from .foreign import printable, read_file
 
 FOLDER = Path("/run/nous-vm")  # root's, 0700: a lock that others can open is one that others can hold
-CONNECTION = "SSH_CONNECTION"
+CONNECTION = "SSH_CONNECTION"  # the variable of sshd whose first word is where somebody comes from
+LOCAL = "local"  # who came by no ssh
 ANCESTORS = 32
 POLL = 0.02  # seconds between two attempts
 FLOCK = "hhqqi"  # struct flock of fcntl(2) on 64-bit Linux
@@ -55,7 +56,7 @@ def whoever() -> str:
 
 
 def origin() -> str:
-    """Return where the person behind this process is: an address, or local. What sudo left out of the environment is in that of a process before it."""
+    """Return where the person behind this process is: an address, or LOCAL. What sudo left out of the environment is in that of a process before it."""
     if given := os.environ.get(CONNECTION):
         return given.split(" ")[0]
     pid = os.getpid()
@@ -70,7 +71,7 @@ def origin() -> str:
             break
         if pid < 2:
             break
-    return "local"
+    return LOCAL
 
 
 def holder(name: str) -> str | None:
@@ -108,16 +109,9 @@ def held(name: str, what: str, *, wait: float = 0, who: str = "") -> Iterator[in
     Raises LockedError with who holds it since when.
     """
     descriptor = _open(name)
-    deadline = time.monotonic() + wait
     try:
-        while True:
-            try:
-                _lock(fcntl.F_OFD_SETLK, descriptor)
-                break
-            except (BlockingIOError, PermissionError):
-                if time.monotonic() >= deadline:
-                    raise LockedError(f"the {name} lock is held by {holder(name) or 'somebody who just let go'}") from None
-            time.sleep(POLL)
+        if not taken(descriptor, wait):
+            raise LockedError(f"the {name} lock is held by {holder(name) or 'somebody who just let go'}")
         since = time.strftime("%H:%M:%S UTC", time.gmtime())
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{who or whoever()}, {what}, since {since}, process {os.getpid()}\n".encode(), 0)

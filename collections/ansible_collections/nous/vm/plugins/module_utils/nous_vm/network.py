@@ -13,10 +13,11 @@ import socket
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from .foreign import printable
 
+Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 LISTEN = "0A"  # the kernel's number for the state
 
 
@@ -25,6 +26,12 @@ class Listener(NamedTuple):
 
     address: bytes
     port: int
+
+
+def has_peers(network: Network) -> bool:
+    """Return whether somebody else can come from a network: from none that means this host, its link, many, nobody, or IPv4 in other words."""
+    mapped = network.version == 6 and getattr(network.network_address, "ipv4_mapped", None)
+    return not (network.is_loopback or network.is_link_local or network.is_multicast or network.is_unspecified or mapped)
 
 
 def tables() -> Iterator[list[str]]:

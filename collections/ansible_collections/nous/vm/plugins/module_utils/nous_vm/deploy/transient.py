@@ -14,7 +14,7 @@ from ..cli import Result
 from ..errors import InterruptedWork, LockedError, NousVmError, UsageError
 from ..events import record
 from ..foreign import printable
-from ..locks import held, whoever
+from ..locks import CONNECTION, LOCAL, held, origin, whoever
 from ..names import COMMAND
 from ..programs import run
 from ..systemd import transient
@@ -33,8 +33,8 @@ def in_unit(service: Service, words: list[str]) -> dict[str, Any]:
     # Stopped, or too late, it rolls back itself: what it runs for that is left alone.
     how = [f"ExecStopPost={COMMAND} recover --json", f"OnFailure={service.names.recover}", "KillMode=mixed"]
     how += ["TimeoutStopSec=15min", f"RuntimeMaxSec={LONGEST:g}"]
-    origin = {"SUDO_USER": whoever(), **({"SSH_CONNECTION": os.environ["SSH_CONNECTION"]} if "SSH_CONNECTION" in os.environ else {})}
-    argv = transient(f"nous-vm-{words[0]}-{os.getpid()}", how, [COMMAND, *words, "--here", "--json"], environment=origin)
+    person = {"SUDO_USER": whoever(), **({CONNECTION: place} if (place := origin()) != LOCAL else {})}
+    argv = transient(f"nous-vm-{words[0]}-{os.getpid()}", how, [COMMAND, *words, "--here", "--json"], environment=person)
     done = run(argv, timeout=LONGEST)
     found = documents(done.text)
     for error in (UsageError, LockedError):

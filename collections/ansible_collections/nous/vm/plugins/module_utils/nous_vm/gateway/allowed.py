@@ -16,6 +16,7 @@ from ..errors import UsageError
 from ..foreign import printable
 from ..locks import origin, whoever
 from ..names import STATE
+from ..network import has_peers
 from . import configuration
 
 STATE_FILE = STATE / "gate-allowed.json"
@@ -63,10 +64,10 @@ def network(text: str) -> str:
         found = ipaddress.ip_network(text)
     except ValueError:
         found = None
-    if found is None or found.prefixlen < WIDEST[found.version]:
+    if found is None or found.prefixlen < WIDEST[found.version] or not has_peers(found):
         raise UsageError(
-            f"ADDRESS is {printable(text)!r}; allowed are me, an address, and a network of IPv4 from /24 and of IPv6 from /48, for example 203.0.113.7;"
-            " a wider one belongs into caddy_gateway_operator_cidrs"
+            f"ADDRESS is {printable(text)!r}; allowed are me, an address that somebody else may have, and a network of IPv4 from /24 and of IPv6 from /48,"
+            " for example 203.0.113.7; a wider one belongs into caddy_gateway_operator_cidrs"
         )
     return str(found)
 

@@ -12,12 +12,13 @@ from __future__ import annotations
 import ipaddress
 import time
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from .. import atomic, events
 from ..errors import ForeignError, NousVmError
 from ..foreign import printable, read_file
 from ..names import STATE
+from ..network import Network, has_peers
 from ..systemd import show
 from . import apply, configuration, https
 
@@ -34,7 +35,6 @@ WIDEST = {4: 8, 6: 16}  # shortest prefix of a network that all of a list would 
 OLD = 3 * 86400  # seconds after which somebody should look why there is no newer one
 BITS = {4: 32, 6: 128}
 HOUR = 3600
-Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 
 
 class Listed(NamedTuple):
@@ -92,8 +92,7 @@ def _network(text: str, given: str) -> Network:
         found = ipaddress.ip_network(text)
     except ValueError:
         raise ForeignError(f"{given}; {allowed}") from None
-    mapped = found.version == 6 and getattr(found.network_address, "ipv4_mapped", None)
-    if found.is_loopback or found.is_link_local or found.is_multicast or found.is_unspecified or mapped:
+    if not has_peers(found):
         raise ForeignError(f"{given}; {allowed}")
     return found
 

@@ -201,6 +201,23 @@ def test_an_operation_that_is_interrupted(shell: Shell, host: Host, monkeypatch:
     assert shell("deploy", "other").err == "nous-vm deploy: no configuration\n"
 
 
+def test_the_unit_is_told_who_asked_and_from_where(shell: Shell, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """sudo leaves no SSH_CONNECTION in the environment."""
+    host.build("other")
+    asked: list[list[str]] = []
+
+    def told(argv: list[str], **_options: object) -> Completed:
+        asked.append([str(each) for each in argv])
+        return Completed(0, b'{"changed": false}', b"")
+
+    monkeypatch.setattr(transient, "run", told)
+    monkeypatch.setattr(transient, "whoever", lambda: "ada")
+    for place, words in (("203.0.113.7", {"--setenv=SUDO_USER=ada", "--setenv=SSH_CONNECTION=203.0.113.7"}), (locks.LOCAL, {"--setenv=SUDO_USER=ada"})):
+        monkeypatch.setattr(transient, "origin", lambda place=place: place)
+        shell("deploy", "other")
+        assert {word for word in asked.pop() if word.startswith("--setenv=S")} == words
+
+
 def test_what_was_interrupted_before_comes_first(shell: Shell, host: Host) -> None:
     plan = {"step": "stop", "release": "other", "previous": "good"}
     (host.root / "deployment.json").write_text(json.dumps(plan))

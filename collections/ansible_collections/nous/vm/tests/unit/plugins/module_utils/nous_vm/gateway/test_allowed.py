@@ -75,8 +75,12 @@ def test_of_a_gateway_that_is_public_all_paths_are(here: Path) -> None:
     assert "http.request.uri" not in (here / "allowed.caddy").read_text()
 
 
-@pytest.mark.parametrize("text", ["", "x", "0.0.0.0/0", "198.51.100.0/23", "198.51.100.9/24", "2001:db8::/47", "198.51.100.9 {", "198.51.100.9\n"])
-def test_networks_that_are_none_or_too_wide(text: str) -> None:
+WIDE = ["0.0.0.0/0", "198.51.100.0/23", "2001:db8::/47"]
+NOBODYS = ["127.0.0.1", "::1", "0.0.0.0/32", "169.254.1.1", "fe80::1", "224.0.0.1", "::ffff:203.0.113.7"]
+
+
+@pytest.mark.parametrize("text", ["", "x", "198.51.100.9/24", "198.51.100.9 {", "198.51.100.9\n", *WIDE, *NOBODYS])
+def test_networks_that_are_none_too_wide_or_nobodys(text: str) -> None:
     with pytest.raises(UsageError, match="for example 203"):
         allowed.network(text)
 
