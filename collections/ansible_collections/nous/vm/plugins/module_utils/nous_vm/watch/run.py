@@ -21,7 +21,7 @@ CONFIRM = (5.0, 15.0)  # seconds after which a row that became red is looked at 
 LOCK = "host-watch"
 
 
-def look(known: set[str], checks: Callable[[], list[Finding]], pauses: tuple[float, ...] = CONFIRM) -> list[Finding]:
+def look(known: set[str], checks: Callable[[], list[Finding]], pauses: tuple[float, ...]) -> list[Finding]:
     """Return the rows; one that is red and was not is red each time that it is looked at."""
     found = checks()
     for pause in pauses:
@@ -48,7 +48,7 @@ def run(config: Configuration) -> list[Finding]:
     with held(LOCK, "the watch", wait=120):
         known = state.load()
         begun = time.monotonic()
-        found = look(set(known.red), lambda: checked(config))
+        found = look(set(known.red), lambda: checked(config), CONFIRM)
         known.seconds = round(time.monotonic() - begun, 2)
         red = state.red(found)
         if lately := units.lately_failed():  # it is over, and is told all the same
