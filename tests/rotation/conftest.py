@@ -13,14 +13,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import container
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import container
 from container import FLAGS
-from forms import PLATFORMS
+from forms import PLATFORMS, Form
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 FULL = os.environ.get("NOUS_VM_ROTATION") == "full"
+FORM = Form(FULL, "make rotation-full")
+only_full, only_on = FORM.only_full, FORM.only_on
 LOOP = ["--device-cgroup-rule", "b 7:* rwm", "--device-cgroup-rule", "c 10:237 rwm"]  # devices for a small disk
 NAME = "rotation-test"
 DIRECTORY = f"/var/log/{NAME}"

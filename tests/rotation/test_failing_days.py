@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from conftest import only_on
 
 Host = Any
 NONE: list[str] = []
@@ -88,6 +89,7 @@ def small_disk(host: Host) -> Iterator[Host]:
     host.sh(f"umount {host.directory}")
 
 
+@only_on("debian-13", "the program's own logic")
 def test_failing_days_cost_nothing(small_disk: Host, full: bool) -> None:
     host = small_disk
     assert host.drive(rotations=3)["wrong"] == NONE

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import only_full
 
 Host = Any
 NONE: list[str] = []
@@ -71,10 +72,9 @@ def test_several_logs_at_once(host: Host) -> None:
     assert host.assert_complete(host.second, host.other)["segments"] == 3
 
 
-def test_uninstall_leaves_the_log(host: Host, full: bool, tmp_path: Path) -> None:
+@only_full("three runs of the role; molecule/audit_logrotate has one")
+def test_uninstall_leaves_the_log(host: Host, tmp_path: Path) -> None:
     """Uninstalled in the middle of a cut, while the service writes; installed again, it goes on where it was."""
-    if not full:
-        pytest.skip("three runs of the role; molecule/audit_logrotate has one: make rotation-full")
     host.begin()
     assert host.drive(rotations=2)["wrong"] == NONE
     before = host.archives()

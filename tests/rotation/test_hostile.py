@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from conftest import only_full
 
 Host = Any
 NONE: list[str] = []
@@ -100,10 +101,9 @@ def test_a_process_of_the_group_outside_the_units_stops_the_rotation_and_is_name
     host.assert_complete()
 
 
-def test_a_service_that_stops_itself_is_rotated_all_the_same(rotated: Host, full: bool) -> None:
+@only_full("the freeze of a stopped process is the kernel's")
+def test_a_service_that_stops_itself_is_rotated_all_the_same(rotated: Host) -> None:
     """By SIGSTOP, and goes on after that: a stopped process is frozen like another one, and the thaw does not wake it."""
-    if not full:
-        pytest.skip("the freeze of a stopped process is the kernel's: make rotation-full")
     host = rotated
     host.run("systemctl", "kill", "--signal=SIGSTOP", host.writer)
     assert host.drive(rotations=2)["wrong"] == NONE

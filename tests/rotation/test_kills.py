@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from conftest import only_on
 
 Host = Any
 NONE: list[str] = []
@@ -12,6 +13,7 @@ SEED = 4
 WRITTEN = "after=pwrite64=/var/log/rotation-test/audit.jsonl"  # in the middle of the cut
 
 
+@only_on("debian-13", "the program's own logic")
 def test_killed_at_every_call_that_changes_a_file(host: Host, full: bool) -> None:
     """Before and after each; the long form takes every one once. Begun anew every few kills: each archive adds places to kill at."""
     host.begin()
@@ -62,6 +64,7 @@ def test_a_recovery_that_is_killed_comes_again(host: Host) -> None:
     host.assert_complete()
 
 
+@only_on("debian-13", "the program's own logic")
 def test_any_call_that_changes_a_file_may_fail(host: Host, full: bool) -> None:
     """A quota is not to be had on these hosts: the error is put in place of the call's result."""
     for how in ("EDQUOT", "EIO") if full else ("EDQUOT",):

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
+from conftest import only_full, only_on
 
 Host = Any
 NONE: list[str] = []
@@ -75,6 +75,7 @@ def load(server: Host, sessions: int = 4, tool: str = "note", size: int = 200) -
     server.sh(f"rm -rf {REPORTED}-{tool} {KEPT if tool == 'note' else ''}; systemd-run --quiet --collect --unit={LOAD}-{tool} {how}")
 
 
+@only_on("debian-testing", "what systemd has a part in is in test_kills")
 def test_the_server_under_load(server: Host, full: bool) -> None:
     """Rotated while clients call it; in between it is restarted, killed, and flushed.
 
@@ -134,6 +135,7 @@ def stop(server: Host) -> None:
     server.sh("systemctl stop rotation-load-note")
 
 
+@only_on("debian-testing", "test_failing_days.py has the rotation's part")
 def test_a_full_disk_costs_no_record(server: Host, full: bool) -> None:
     """Filled under load; what was under way goes into the room that was kept. Killed and started anew meanwhile, and back within 2 s of space."""
     load(server, size=20_000)
@@ -158,10 +160,9 @@ def test_a_full_disk_costs_no_record(server: Host, full: bool) -> None:
     assert found["missing"] == []
 
 
-def test_no_inode_left_costs_no_record(server: Host, full: bool) -> None:
+@only_full("test_failing_days.py has the rotation's part")
+def test_no_inode_left_costs_no_record(server: Host) -> None:
     """A record needs none, a server that is started anew neither: only the rotation fails, and all that was answered is there."""
-    if not full:
-        pytest.skip("test_failing_days.py has the rotation's part: make rotation-full")
     load(server)
     answered(server, 20)
     server.sh("mkdir /var/log/nous/many; cd /var/log/nous/many; seq 100000 | xargs touch 2>&1 | grep -q 'No space left on device'")
@@ -182,10 +183,9 @@ def unrecorded(server: Host) -> tuple[int, int]:
     return int(told["result"].removeprefix("at most ")), told["milliseconds"]
 
 
-def test_an_error_of_the_file_system_costs_what_left_before_it_was_seen(server: Host, full: bool) -> None:
+@only_full("it writes to /sys of the machine that the hosts run on")
+def test_an_error_of_the_file_system_costs_what_left_before_it_was_seen(server: Host) -> None:
     """ext4 makes itself read-only. Traffic is rejected, and flows again when the file system is back and the server was started anew."""
-    if not full:
-        pytest.skip("it writes to /sys of the machine that the hosts run on: make rotation-full")
     server.sh("mount -o remount,errors=remount-ro /var/log/nous")
     device = server.out("findmnt", "--noheadings", "--output=SOURCE", "/var/log/nous").rpartition("/")[2]
     load(server)
@@ -203,10 +203,9 @@ def test_an_error_of_the_file_system_costs_what_left_before_it_was_seen(server: 
     assert "audit log mended" in server.out("nous-vm", "history")
 
 
-def test_calls_are_answered_and_the_server_does_not_hold_its_log(server: Host, full: bool) -> None:
+@only_full("units have the guard's part")
+def test_calls_are_answered_and_the_server_does_not_hold_its_log(server: Host) -> None:
     """One that was told of another log answers all the same, and nothing in this one tells of it."""
-    if not full:
-        pytest.skip("units have the guard's part: make rotation-full")
     place = "/run/systemd/system/nous.service.d"
     server.put("/run/rotation-test/elsewhere.env", "NOUS_AUDIT_PATH=/var/lib/nous/elsewhere.jsonl\n")
     server.put(f"{place}/elsewhere.conf", "[Service]\nEnvironmentFile=/run/rotation-test/elsewhere.env\n")
