@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from .programs import Completed, run
 
 ANSWER = 30.0  # seconds that systemd gets to answer a question
 WORK = 120.0  # seconds that a unit gets to start or to stop, unless its own limits are longer
+TAKEN = "was already loaded"  # what systemd-run prints of a name that a unit has
+LET_GO = 5.0  # seconds for systemd to forget a unit that has ended
 
 
 def systemctl(*arguments: str, timeout: float = WORK) -> str:
@@ -95,6 +98,22 @@ def transient(
 
 
 def in_unit(unit: str, properties: Iterable[str], argv: Iterable[str | Path], *, timeout: float, **options: Any) -> Completed:
-    """Run a program in a unit of its own, within TIMEOUT seconds; RuntimeMaxSec= ends it there if this process does not come to it."""
-    limits = [*properties, f"RuntimeMaxSec={timeout:g}"]
-    return run(transient(unit, limits, argv), timeout=timeout + 10, **options)
+    """Run a program in a unit of its own, within TIMEOUT seconds; RuntimeMaxSec= ends it there if this process does not come to it.
+
+    Whoever waited for the unit that had the name before is told of its end a moment before systemd forgets it: that is waited for.
+    """
+    command = transient(unit, [*properties, f"RuntimeMaxSec={timeout:g}"], argv)
+    done = run(command, timeout=timeout + 10, **options)
+    if done.returncode and TAKEN in done.complaint and _is_forgotten(unit):
+        done = run(command, timeout=timeout + 10, **options)
+    return done
+
+
+def _is_forgotten(unit: str) -> bool:
+    """Return whether a unit that has ended is forgotten within LET_GO seconds."""
+    deadline = time.monotonic() + LET_GO
+    while systemctl("show", "--value", "--property=LoadState", unit, timeout=ANSWER) != "not-found":
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

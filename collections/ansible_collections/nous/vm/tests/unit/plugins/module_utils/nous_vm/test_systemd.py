@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import systemd
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import NousVmError
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.programs import Completed
 
 
 @pytest.fixture
@@ -85,6 +86,24 @@ def test_a_unit_of_its_own(prints: Path) -> None:
     answer(prints, "out", "systemd-run")
     assert systemd.in_unit("x", ["A=b"], ["true"], timeout=5, stdin=b"").text == "out"
     assert arguments(prints, "systemd-run").endswith("--unit=x --property=A=b --property=RuntimeMaxSec=5 true")
+
+
+@pytest.mark.parametrize(("states", "code"), [(["loaded", "not-found"], 0), (["loaded"] * 9, 1)])
+def test_a_name_that_systemd_has_not_let_go_of(monkeypatch: pytest.MonkeyPatch, states: list[str], code: int) -> None:
+    """The unit before it has ended; if another one has the name, that is told."""
+    taken = b"Failed to start transient service unit: Unit x.service was already loaded or has a fragment file.\n"
+    given = iter(states)
+    last = ["loaded"]
+
+    def run(argv: list[str], **_options: object) -> Completed:
+        if argv[0] == "systemctl":
+            last[0] = next(given, last[0])
+            return Completed(0, last[0].encode(), b"")
+        return Completed(0, b"out", b"") if last == ["not-found"] else Completed(1, b"", taken)
+
+    monkeypatch.setattr(systemd, "run", run)
+    monkeypatch.setattr(systemd, "LET_GO", 0.05)
+    assert systemd.in_unit("x.service", [], ["true"], timeout=5).returncode == code
 
 
 def test_what_is_remembered_is_not_asked_again(prints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
