@@ -131,6 +131,8 @@ def test_galaxy_yml_has_what_pyproject_has() -> None:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
         assert found["version"] == dist.project()["version"]
         assert {name: found[name] for name in dist.addresses("")} == dist.addresses(dist.project()["urls"]["Repository"])
+    package = COLLECTION / "plugins/module_utils/nous_vm/__init__.py"
+    assert f'VERSION = "{dist.project()["version"]}"' in package.read_text(encoding="utf-8"), "a host knows its version by that"
 
 
 def test_nothing_else_names_the_repository() -> None:

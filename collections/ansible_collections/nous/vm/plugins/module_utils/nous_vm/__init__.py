@@ -8,3 +8,5 @@ and the rows of the health check in check.py; the core finds what is there and k
 
 This package is private to the collection: other code must not import it.
 """
+
+VERSION = "1.0.0"  # of the collection

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 HERE = os.path.dirname(__file__)
 HELP = ("--help", "-h", "help")
+ONE_WORD = ("first_boot", "support_bundle")  # that are typed with a hyphen: they are no group's
 INTERRUPTED = 130  # as shells have it
 CODES = "exit codes: 0 done or healthy, 1 failed or not healthy, 2 wrong call or configuration, 3 interrupted (recover completes it), 4 locked by somebody else"
 
@@ -50,7 +51,7 @@ def commands() -> dict[str, str]:
         place = os.path.join(HERE, folder, "commands")
         names = sorted(os.listdir(place)) if os.path.isdir(place) else []
         for stem in (name.removesuffix(".py") for name in names if name.endswith(".py") and not name.startswith("_")):
-            found[stem.replace("_", " ").replace("first boot", "first-boot")] = f"{folder}.commands.{stem}".lstrip(".")
+            found[stem.replace("_", "-" if stem in ONE_WORD else " ")] = f"{folder}.commands.{stem}".lstrip(".")
     return found
 
 

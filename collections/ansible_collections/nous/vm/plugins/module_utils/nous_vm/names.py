@@ -13,6 +13,7 @@ STATE = Path("/var/lib/nous-vm")
 RUNTIME = Path("/run/nous-vm")
 LIBRARY = Path("/usr/local/lib/nous-vm")
 COMMAND = Path("/usr/local/sbin/nous-vm")
+MANAGED = b"# Managed by Ansible (nous.vm)"  # how every file begins that a role wrote, and that may have a comment
 PYTHON = "/usr/bin/python3"  # what runs it
 
 

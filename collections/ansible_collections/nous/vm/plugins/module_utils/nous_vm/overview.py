@@ -51,11 +51,21 @@ class Overview(NamedTuple):
         return about | {"message": f"not in the expected state: {'; '.join(failed)}"} if failed else about
 
 
-def overview() -> Overview:
-    """Return what is to be known of this host; every subpackage gets as long for its lines as for its rows."""
+def look() -> list[Finding]:
+    """Return the rows of the check, and the lines of subpackages, each of which gets as long for its lines as for its rows."""
     given = {f"{LINES}{name}": _lines(name) for name in applied("summary")}
-    found = run_parts(parts() | given)
-    rows = [row for row in found if not row.part.startswith(LINES)]
+    return run_parts(parts() | given)
+
+
+def rows_of(found: list[Finding]) -> list[Finding]:
+    """Return the rows of the check alone."""
+    return [row for row in found if not row.part.startswith(LINES)]
+
+
+def overview(found: list[Finding] | None = None) -> Overview:
+    """Return what is to be known of this host. found: what a look gave; by default one is taken now."""
+    found = look() if found is None else found
+    rows = rows_of(found)
     lines = {row.name: row.detail for row in found if row.part.startswith(LINES) and row.status == "ok"}
     lines["health"] = _health(rows)
     lines["traffic"] = "; ".join(f"paused: {reason}" for reason in pause.reasons()) or "flows"

@@ -13,9 +13,9 @@ from pathlib import Path
 from ..errors import ForeignError
 from ..foreign import printable, read_file
 from ..health import Row
+from ..names import MANAGED
 from .units import ours
 
-OURS = b"# Managed by Ansible (nous.vm)"
 PLACES = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system")
 JOBS = ("/etc/crontab", "/etc/cron.d/*", "/etc/cron.hourly/*", "/etc/cron.daily/*", "/etc/cron.weekly/*", "/etc/cron.monthly/*")
 OTHERS = (*JOBS, "/var/spool/cron/crontabs/*", "/etc/logrotate.d/*")
@@ -47,7 +47,7 @@ def strangers(names: list[str], units: list[str], known: list[str], root: Path =
         with contextlib.suppress(OSError, ForeignError):
             content = read_file(path, SIZE)
             lines = [line for line in content.splitlines() if not line.lstrip().startswith(b"#")]
-            if not content.startswith(OURS) and (seen := pattern.search(b"\n".join(lines))):
+            if not content.startswith(MANAGED) and (seen := pattern.search(b"\n".join(lines))):
                 found[printable(str(path), 200)] = printable(seen[0], 100)
     return found
 

@@ -30,6 +30,7 @@ def run(arguments):
     return Result({"number": arguments.number}, f"number {arguments.number}", 0)
 ''',
     "commands/of_a_unit.py": '"""Is for a unit. Not for a person."""\nINTERNAL = True\n',
+    "commands/support_bundle.py": '"""Packs."""\nfrom ..cli import Result\ndef run(_arguments):\n    return Result({}, "packed")\n',
     "commands/bad.py": '"""Fails."""\nfrom ..cli import Result\ndef run(_arguments):\n    return Result({"message": "no"}, "", 1)\n',
     "commands/quick.py": '"""Is quick."""\nfrom ..cli import Result\ndef quick():\n    return 3\ndef run(_arguments):\n    return Result({}, "slow")\n',
     "room/commands/raises.py": '''"""Raises."""
@@ -76,8 +77,8 @@ def test_commands_that_are_here(installed: Path) -> None:
     assert (code, err) == (0, "")
     listed = [line.split("  ")[1] for line in out.splitlines() if line.startswith("  ")]
     others = "  complete, of a unit, audit freezer"
-    assert listed == ["bad", "good", "quick", "audit rotate", "audit status", "first-boot", "raises", others.strip()]
-    assert "  good          Does what is asked\n" in out
+    assert listed == ["bad", "good", "quick", "support-bundle", "audit rotate", "audit status", "first-boot", "raises", others.strip()]
+    assert "  good            Does what is asked\n" in out
     assert f"\nrun by units, playbooks and the commands above:\n{others}\n\nexit codes" in out
     assert "exit codes: 0 done" in out
     assert run(installed, "-h") == run(installed, "help") == (0, out, "")
@@ -183,8 +184,8 @@ def test_a_terminal_that_knows_few_characters(installed: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "completed"),
     [
-        ([], ["audit", "bad", "first-boot", "good", "quick", "raises"]),
-        ([""], ["audit", "bad", "first-boot", "good", "quick", "raises"]),
+        ([], ["audit", "bad", "first-boot", "good", "quick", "raises", "support-bundle"]),
+        ([""], ["audit", "bad", "first-boot", "good", "quick", "raises", "support-bundle"]),
         (["au"], ["audit"]),
         (["audit", ""], ["rotate", "status"]),
         (["audit", "r"], ["rotate"]),
