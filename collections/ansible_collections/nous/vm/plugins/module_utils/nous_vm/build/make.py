@@ -26,6 +26,7 @@ from .tools import BuildError, Tools
 
 SOURCE, FILES = Path("/fetched/source"), Path("/fetched/files")
 REQUEST, PROJECT, LOCK = 32 << 20, 4 << 20, 32 << 20  # bytes
+BYTE_CODE = "CHECKED_HASH"  # by what its source has in it: root writes the files down anew, each with a time of its own, and byte code by time would be stale
 LEGACY = {"requires": ["setuptools>=40.8.0"], "build-backend": "setuptools.build_meta:__legacy__"}
 # Of PEP 517: what else a backend needs. Its own words on standard output are no answer.
 HOOK = """
@@ -52,6 +53,7 @@ class Make:
         self.work.mkdir()
         environment = {"HOME": self.work, "TMPDIR": self.work, "UV_CACHE_DIR": self.work / "cache", "UV_PROJECT_ENVIRONMENT": self.venv}
         words = {"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin", "UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never", "UV_OFFLINE": "1", "UV_NO_CONFIG": "1"}
+        words["PYC_INVALIDATION_MODE"] = BYTE_CODE  # for uv
         self.tools = Tools(words | {name: str(path) for name, path in environment.items()})
         self.packages = pylock.received(request["packages"])
         self.step = ""
@@ -158,7 +160,7 @@ class Make:
         """Compile the source's own modules, because the server cannot write there."""
         self.step = "Compile the source's own modules"
         modules = self.tree / "src" if (self.tree / "src").exists() else self.tree
-        self.tools.run(self.venv / "bin/python", "-m", "compileall", "-q", modules)
+        self.tools.run(self.venv / "bin/python", "-m", "compileall", "-q", "--invalidation-mode", BYTE_CODE.lower().replace("_", "-"), modules)
 
 
 def main() -> None:

@@ -71,7 +71,7 @@ def test_a_build(unit: Made, programs: Programs) -> None:
     assert any("--require-hashes" in line and "--no-index" in line for line in lines)
     assert any(line.endswith("--no-deps --editable " + str(unit.root / "release-1/source")) for line in lines)
     assert any("lock --check" in line and "--default-index http://one" in line for line in lines)
-    assert lines[-1].endswith("compileall -q " + str(unit.root / "release-1/source/src"))
+    assert lines[-1].endswith("compileall -q --invalidation-mode checked-hash " + str(unit.root / "release-1/source/src"))
     assert [path.name for path in (unit.root / "got-1").iterdir()] == ["source"]
 
 
