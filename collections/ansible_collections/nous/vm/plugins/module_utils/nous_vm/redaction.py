@@ -85,7 +85,7 @@ def _of_json(value: Any, named: bool = False) -> Iterator[str]:
             yield from _of_json(each, named)
     elif isinstance(value, str):
         last = value.rpartition(":")[2]
-        for each in {value, last}:
+        for each in (value, last):
             random = len(each) >= 12 and any(char.isdigit() for char in each) and not re.search(r"\s|://", each)
             if random or (named and len(each) >= WHOLE):
                 yield each

@@ -16,6 +16,7 @@ from ..errors import NousVmError
 KIND = "nous-vm-checkpoint"
 FIRST = "0" * 64  # what the first checkpoint names as the one before
 MEMBERS = {"time", "host", "sequence", "logs", "trail", "previous"}
+OPTIONAL = {"machine", "next_key"}
 
 
 class Piece(NamedTuple):
@@ -40,7 +41,7 @@ class Mark(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """What a token says. next_key: the public key that signs from the next one on, if that is another one."""
+    """What a token says. machine: its names, as far as they are known. next_key: the key that signs from the next one on, if that is another."""
 
     time: str
     host: str
@@ -48,6 +49,7 @@ class Checkpoint(NamedTuple):
     logs: dict[str, Piece]
     trail: Mark | None
     previous: str
+    machine: dict[str, str] | None = None
     next_key: dict[str, Any] | None = None
 
     @property
@@ -58,15 +60,13 @@ class Checkpoint(NamedTuple):
     def claims(self) -> dict[str, Any]:
         """Return it as the payload of a token."""
         made = self._asdict() | {"logs": {name: piece._asdict() for name, piece in self.logs.items()}, "trail": self.trail._asdict() if self.trail else None}
-        if self.next_key is None:
-            del made["next_key"]
-        return made
+        return {name: value for name, value in made.items() if name not in OPTIONAL or value}
 
 
 def checkpoint(claims: dict[str, Any]) -> Checkpoint:
     """Return the checkpoint that a payload is. Raises NousVmError, its sentence without a subject."""
     try:
-        if set(claims) - {"next_key"} != MEMBERS:
+        if set(claims) - OPTIONAL != MEMBERS:
             raise ValueError("other members than a checkpoint has")
         given = claims["trail"]
         made = Checkpoint(
@@ -76,6 +76,7 @@ def checkpoint(claims: dict[str, Any]) -> Checkpoint:
             logs={_text(name): _piece(value) for name, value in claims["logs"].items()},
             trail=None if given is None else Mark(_count(given["size"]), _text(given["head"])),
             previous=_text(claims["previous"]),
+            machine={_text(name): _text(value) for name, value in claims["machine"].items()} if "machine" in claims else None,
             next_key=claims.get("next_key"),
         )
         if made.next_key is not None and not isinstance(made.next_key, dict):

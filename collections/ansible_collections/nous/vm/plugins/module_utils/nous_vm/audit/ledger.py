@@ -23,6 +23,7 @@ from .checkpoint import FIRST, KIND, Checkpoint, checkpoint
 from .report import Part
 
 NEXT = "next_key"
+MOVES = 5  # of which is told
 
 
 class Signed(NamedTuple):
@@ -43,6 +44,7 @@ class Ledger:
         self.part = Part("checkpoints")
         self.count = self.damaged = 0
         self.last: Checkpoint | None = None
+        self.moved: list[str] = []  # where it became another machine: moved, restored, renewed, or a copy
         self.back = ""  # where the host's clock went back first: no fault, because it may have been mended
         self._keys = dict(trusted)  # those that may sign the next one
         self._known = dict(trusted)  # and all that ever might, for what had left
@@ -93,6 +95,8 @@ class Ledger:
         self.count += 1
         if self.last and signed.found.time < self.last.time:
             self.back = self.back or f"the host's clock went back after {self.last.label}, to {signed.found.time}"
+        if self.last and self.last.machine and signed.found.machine and self.last.machine != signed.found.machine:
+            self.moved.append(f"from {signed.found.label} on it is another machine")
         self.last = signed.found
         return signed.found
 
@@ -103,6 +107,8 @@ class Ledger:
             self.part.note(f"{self.count}, the last is {self.last.label}")
         if self.back:
             self.part.note(self.back)
+        for each in self.moved[:MOVES]:
+            self.part.note(each)
         if self.damaged:
             self.part.note(f"{self.damaged} lines were cut short while they were written")
 

@@ -59,19 +59,19 @@ class Files:
         os.fsync(self.append)
 
 
-def make(files: Files, signers: Mapping[str, Signer], current: Signer) -> Iterator[str]:
+def make(files: Files, signers: Mapping[str, Signer], current: Signer, machine: dict[str, str] | None = None) -> Iterator[str]:
     """Write and yield the checkpoints that are due: none if nothing is new, two if the key is another one from now on.
 
-    signers: the keys that are there, by their names. Of two, the one that signed before signs that the current one signs from now on.
+    signers: the keys that are there, by their names. Of two, the one that signed before signs that the current one signs from now on. machine: its names.
     """
     token, before = files.last()
-    found = _now(files, token, before)
+    found = _now(files, token, before, machine)
     old = signers.get(kid(token)) if before else None
     if old is not None and old.kid != current.kid:
         token = old.sign(found._replace(next_key=current.jwk).claims(), KIND)
         files.write(token)
         yield token
-        found = _now(files, token, found)
+        found = _now(files, token, found, machine)
     elif before and not _news(before, found):
         return
     token = current.sign(found.claims(), KIND)
@@ -79,7 +79,7 @@ def make(files: Files, signers: Mapping[str, Signer], current: Signer) -> Iterat
     yield token
 
 
-def _now(files: Files, token: str, before: Checkpoint | None) -> Checkpoint:
+def _now(files: Files, token: str, before: Checkpoint | None, machine: dict[str, str] | None) -> Checkpoint:
     """Return what can be signed now."""
     logs = {}
     for name, opened in files.logs.items():
@@ -92,6 +92,7 @@ def _now(files: Files, token: str, before: Checkpoint | None) -> Checkpoint:
         logs=logs,
         trail=mark(files.trail),
         previous=sha256(token.encode("ascii")) if before else FIRST,
+        machine=machine or None,
     )
 
 

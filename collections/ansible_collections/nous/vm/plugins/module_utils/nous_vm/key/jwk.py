@@ -95,6 +95,12 @@ def generate_pem(algorithm: str, size: int) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
+def bits(key: KeyInfo) -> int:
+    """Return the size of an RSA key in bits; 0 of another one."""
+    number = str(key.jwk.get("n", ""))
+    return int.from_bytes(base64.urlsafe_b64decode(number + "=" * (-len(number) % 4)), "big").bit_length()
+
+
 def read_pem(pem: bytes, algorithm: str | None) -> KeyInfo:
     """Parse a private key, prove it by a signature and return its public half.
 

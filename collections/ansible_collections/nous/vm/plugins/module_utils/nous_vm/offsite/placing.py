@@ -20,6 +20,7 @@ from ..errors import NousVmError, UsageError
 from ..events import record
 from ..locks import held
 from ..names import CONFIGURATION, STATE
+from . import sets
 from .configuration import LOCK, RECORD, RESTORED, Configuration
 from .operations import WAIT, fetch
 from .sets import below
@@ -45,6 +46,7 @@ def restore(about: Configuration, snapshot: str) -> dict[str, Any]:
     made = {
         "host": manifest["host"],
         "machine": manifest["machine"],
+        "onto": sets.machine(),
         "snapshot": manifest["snapshot"],
         "of": manifest["at"],
         "release": manifest["release"],
@@ -52,7 +54,7 @@ def restore(about: Configuration, snapshot: str) -> dict[str, Any]:
         "seconds": round(time.time() - began, 1),
     }
     write_json(RECORD, made, 0o644)
-    record("restored the host", before=str(made["host"]), machine=str(made["machine"]), snapshot=str(made["snapshot"]))
+    record("restored the host", before=str(made["host"]), machine=str(made["machine"]), onto=str(made["onto"]), snapshot=str(made["snapshot"]))
     return made | {"changed": True}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..health import Row, permissions, sandbox
-from . import clock, firewall, space, strangers, told, units, updates
+from . import clock, firewall, identity, space, strangers, told, units, updates
 from .configuration import UNIT, load, secret
 
 SCORE = 5.0  # the most that systemd-analyze security may give the unit: the check looks at everything
@@ -21,6 +21,7 @@ def check() -> Iterator[Row]:
     yield from space.check()
     yield from units.check(config.units)
     yield clock.check()
+    yield identity.check()
     yield updates.security()
     yield updates.reboot()
     if config.ports:

@@ -13,7 +13,7 @@ from ..foreign import printable
 from ..health import Finding, parts, run_parts
 from ..locks import held
 from ..systemd import remember
-from . import deliver, message, metrics, space, state, trend, units
+from . import deliver, identity, message, metrics, space, state, trend, units
 from .configuration import HEARTBEAT_URL, Configuration
 from .deliver import NotTold
 
@@ -47,6 +47,7 @@ def run(config: Configuration) -> list[Finding]:
     """Run the check, tell who is to be told, and return the rows."""
     with held(LOCK, "the watch", wait=120):
         known = state.load()
+        identity.learn()
         begun = time.monotonic()
         found = look(set(known.red), lambda: checked(config), CONFIRM)
         known.seconds = round(time.monotonic() - begun, 2)

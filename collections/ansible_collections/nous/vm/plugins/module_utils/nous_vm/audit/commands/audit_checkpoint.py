@@ -20,6 +20,7 @@ from ...errors import NousVmError, UsageError
 from ...foreign import read_file
 from ...key import jwk
 from ...key.jws import Signer
+from ...machine import SIZE, is_container, machine, parsed
 
 if TYPE_CHECKING:
     import argparse
@@ -28,6 +29,7 @@ INTERNAL = True
 EXAMPLE = "sudo systemctl start audit-checkpoint-nous.service"
 FIRST_DESCRIPTOR = 3  # sd_listen_fds(3)
 TRAIL, CHECKPOINTS, APPEND = "trail", "checkpoints", "append"
+PRODUCT = "product-uuid"  # which root alone may open
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +52,7 @@ def run(arguments: argparse.Namespace) -> Result:
         signers = _signers()
         if arguments.key not in signers:
             raise UsageError(f"there is no credential {arguments.key}; there are: {', '.join(signers) or 'none'}")
-        made = list(make(files, {each.kid: each for each in signers.values()}, signers[arguments.key]))
+        made = list(make(files, {each.kid: each for each in signers.values()}, signers[arguments.key], _machine(given)))
     except Rotated as why:  # the end of that rotation starts the next run
         return Result({"checkpoints": []}, f"nothing is signed: {why}")
     except jwk.KeyProblem as problem:
@@ -64,6 +66,14 @@ def _descriptors() -> dict[str, int]:
         return {}
     names = os.environ.get("LISTEN_FDNAMES", "").split(":")
     return {name: FIRST_DESCRIPTOR + number for number, name in enumerate(names)}
+
+
+def _machine(given: dict[str, int]) -> dict[str, str]:
+    """Return the names of this machine."""
+    found = machine()
+    if PRODUCT in given and not found.product_uuid and not is_container():
+        found = found._replace(product_uuid=parsed(os.read(given[PRODUCT], SIZE)))
+    return found.names()
 
 
 def _is_archive(name: str, log: str) -> bool:

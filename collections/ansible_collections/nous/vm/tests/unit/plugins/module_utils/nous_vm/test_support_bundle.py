@@ -320,7 +320,11 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert any("-> /root" in line for line in lines) and any("evil\\x1b[31m" in line for line in lines)
     monkeypatch.setattr(bundle_parts, "STATE", tmp_path / "absent")
     assert f"absent  {tmp_path}/absent" in bundle_parts.folders()
-    monkeypatch.setattr(os, "scandir", lambda _path: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+
+    def denied(_path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", denied)
     assert "Permission denied" in bundle_parts.folders()
 
 

@@ -64,6 +64,7 @@ class Estate:
         self.trusted = {self.keys[0].kid: self.keys[0].jwk}
         self.head, self.number, self.day, self.anchor = GENESIS, 0, 0, GENESIS
         self.trail_head = "0" * 64
+        self.machine: dict[str, str] | None = None
         self.log, self.checkpoints, self.trail = folder / LOG, folder / "checkpoints.jws", folder / "trail.jsonl"
         folder.mkdir(exist_ok=True)
         for path in (self.log, self.checkpoints, self.trail):
@@ -119,7 +120,7 @@ class Estate:
             append = os.open(self.checkpoints, os.O_WRONLY | os.O_APPEND)
             stack.callback(os.close, append)
             files = signing.Files({LOG: logs}, stack.enter_context(self.trail.open("rb")), stack.enter_context(self.checkpoints.open("rb")), append)
-            return list(signing.make(files, {each.kid: each for each in self.keys}, self.keys[-1]))
+            return list(signing.make(files, {each.kid: each for each in self.keys}, self.keys[-1], self.machine))
 
     def days(self, count: int = 3, keep: int = 90) -> None:
         """Some days as they are: calls, checkpoints, a rotation each."""

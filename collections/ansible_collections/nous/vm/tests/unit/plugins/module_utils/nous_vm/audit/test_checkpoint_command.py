@@ -11,10 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm import cli
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm import cli, machine
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import signing
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit.chain import head_of
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key import jwk
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key.jws import payload
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.machine import Machine
 from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.audit.evidence import LOG, Estate, signer
 
 PEM = jwk.generate_pem("EdDSA", 0)
@@ -131,3 +133,25 @@ def test_a_compressed_archive_is_read_as_it_was(tmp_path: Path) -> None:
     estate.sign()
     assert estate.faults() == {}
     assert "no checkpoint but through" not in " ".join(estate.verify()[f"log {LOG}"].notes)
+
+
+def test_it_names_the_machine(estate: Estate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The UUID of the hardware comes as a descriptor, because root alone may open it; in a container it is somebody else's."""
+    for name in ("MACHINE_ID", "PRODUCT_UUID"):
+        monkeypatch.setattr(machine, name, tmp_path / "absent")
+    monkeypatch.setattr(machine, "CONTAINERS", (tmp_path / "container",))
+    monkeypatch.setattr(machine, "MACHINE_ID", estate.folder / "machine-id")
+    (estate.folder / "machine-id").write_text("30d0e4d4c7ed476c90a1bd2b8f6ee2f8\n")
+    (estate.folder / "product-uuid").write_text("4C4C4544-0042-3510-8052-B4C04F4E5931\n")
+    seen = []
+    for part in ("both", "container", "none"):
+        if part == "container":
+            (tmp_path / "container").touch()
+        elif part == "none":
+            (estate.folder / "machine-id").unlink()
+        estate.write()
+        assert run(estate, LOG, "product-uuid", "checkpoints.jws") == 0
+        seen.append(payload(estate.lines("checkpoints.jws")[-1].decode().strip()).get("machine"))
+    expected = Machine("30d0e4d4c7ed476c90a1bd2b8f6ee2f8", "4c4c4544004235108052b4c04f4e5931").names()
+    assert seen == [expected, {"id": expected["id"]}, None]
+    assert estate.faults() == {}

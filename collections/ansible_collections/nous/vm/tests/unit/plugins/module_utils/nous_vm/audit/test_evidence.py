@@ -405,6 +405,8 @@ class TestRoot:
             {"logs": {LOG: {}}},
             {"logs": {LOG: {"segment": "", "size": -1, "covers": 0, "sha256": "", "head": ""}}},
             {"next_key": 1},
+            {"machine": "one"},
+            {"machine": {"id": 5}},
         ],
     )
     def test_signs_what_is_no_checkpoint(self, estate: Estate, change: dict[str, object]) -> None:

@@ -162,14 +162,16 @@ def test_a_file_that_is_too_large(site: Site, monkeypatch: pytest.MonkeyPatch) -
         operations.back_up(site.about)
 
 
-def test_a_host_is_made_of_it(site: Site) -> None:
+def test_a_host_is_made_of_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     operations.back_up(site.about)
     with pytest.raises(UsageError, match=r"this host is not bare: it has .*; a set is restored onto a new host alone"):
         placing.restore(site.about, "latest")
     (site.live / "log/audit.jsonl.1").chmod(0o600)
     shutil.rmtree(site.live)
+    monkeypatch.setattr(sets, "machine", lambda: "1" * 32)
     done = placing.restore(site.about, "latest")
-    assert (done["changed"], done["machine"], done["release"]) == (True, "0" * 32, "git-1-py3.13")
+    assert (done["changed"], done["machine"], done["onto"], done["release"]) == (True, "0" * 32, "1" * 32, "git-1-py3.13")
+    assert json.loads(site.record.read_text())["onto"] == "1" * 32
     assert (site.live / "log/audit.jsonl").read_text() == '{"a": 1}\n{"a": 2}\n'
     assert site.database.exists()
     assert placing.restore(site.about, "latest")["changed"] is False

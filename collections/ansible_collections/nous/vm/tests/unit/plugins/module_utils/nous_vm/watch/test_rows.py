@@ -20,6 +20,7 @@ from ansible_collections.nous.vm.plugins.module_utils.nous_vm.watch import (
     configuration,
     failures,
     firewall,
+    identity,
     space,
     state,
     strangers,
@@ -244,6 +245,7 @@ class TestTold:
             monkeypatch.setattr(module, name, lambda *_given: iter([row]))
         for module, name in (
             (clock, "check"),
+            (identity, "check"),
             (updates, "security"),
             (updates, "reboot"),
             (firewall, "check"),
@@ -251,7 +253,7 @@ class TestTold:
         ):
             monkeypatch.setattr(module, name, lambda *_given: row)
         monkeypatch.setattr(check, "sandbox", lambda unit, _most: row._replace(name=f"sandbox of {unit}"))
-        assert [each.name for each in check.check()] == ["watch", "alerts", *["x"] * 7, "mode of alert-url", "sandbox of host-watch.service"]
+        assert [each.name for each in check.check()] == ["watch", "alerts", *["x"] * 8, "mode of alert-url", "sandbox of host-watch.service"]
         assert list(summary.summary()) == [("alerts", "to the url; nothing waits")]
 
     def test_nobody_is_told(self) -> None:

@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import UsageError
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.health import Finding
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.programs import Completed
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.watch import configuration, deliver, failures, post, run, space, state, told
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.watch import configuration, deliver, failures, identity, post, run, space, state, told
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.watch.commands import watch_failed, watch_run, watch_send, watch_test
 
 GOOD = Finding("deploy", "health", "ok", "answers")
@@ -45,6 +45,7 @@ def sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str
     monkeypatch.setattr(state, "PATH", tmp_path / "state.json")
     monkeypatch.setattr(run, "held", unlocked)
     monkeypatch.setattr(run, "CONFIRM", (0.0,))
+    monkeypatch.setattr(identity, "PATH", tmp_path / "machine.json")
     monkeypatch.setattr(space, "file_systems", list)
     monkeypatch.setattr(failures, "FOLDER", tmp_path / "failed")
     return made
