@@ -9,7 +9,7 @@ find /etc/systemd/system /usr/local/sbin /run/motd.d -name '*nous*'
 systemctl list-units --all --no-legend 'nous*' | grep -v 'not-found *inactive' || true
 """
 # What other roles bring.
-OTHERS = ("audit-logrotate-nous", "/usr/local/sbin/nous-vm")
+OTHERS = ("audit-", "nous-gateway-", "host-watch", "/usr/local/sbin/nous-vm")
 
 
 @only_full("four runs of the site")
