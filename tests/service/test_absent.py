@@ -6,10 +6,10 @@ from host import Branch, Host, only_full
 
 LEFT = """
 find /etc/systemd/system /usr/local/sbin /run/motd.d -name '*nous*'
-systemctl list-units --all --no-legend 'nous*' | grep -v 'not-found *inactive' || true
+systemctl list-units --all --no-legend 'nous*' | grep -v ' inactive ' || true
 """
 # What other roles bring.
-OTHERS = ("audit-", "nous-gateway-", "host-watch", "/usr/local/sbin/nous-vm")
+OTHERS = ("audit-", "nous-gateway-", "host-watch", "/nous-.", "/nous.service.d", "/usr/local/sbin/nous-vm")
 
 
 @only_full("four runs of the site")

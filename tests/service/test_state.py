@@ -42,6 +42,19 @@ def test_it_is_flushed_when_the_server_stops(host: Host) -> None:
         wait(host.answers, "the server to answer again")
 
 
+def test_that_a_restart_ends_it_is_no_failure(host: Host) -> None:
+    """The restart wants the database for itself, as a deployment does; of a failure somebody would be told."""
+    slow = f"/run/systemd/system/{FLUSH}.d/slow.conf"
+    host.put(slow, "[Service]\nExecStart=\nExecStart=/opt/nous/current/venv/bin/python -c 'import time; time.sleep(300)'\n")
+    try:
+        host.sh(f"systemctl daemon-reload; systemctl start --no-block {FLUSH}")
+        wait(lambda: host.show("MainPID", FLUSH) != "0", "the flush to run")
+        host.sh("/usr/local/sbin/nous-vm restart")
+        assert (host.show("ActiveState", FLUSH), host.show("Result", FLUSH)) == ("inactive", "success")
+    finally:
+        host.sh(f"rm {slow}; systemctl daemon-reload")
+
+
 HOSTILE = """import os, sys
 if "flush" in sys.orig_argv:
     files = [os.path.join(top, each) for place in ("/etc", "/root", "/home", "/usr/bin") for top, _folders, files in os.walk(place) for each in files]
