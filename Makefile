@@ -28,7 +28,7 @@ unit:
 	@tests/run unit
 
 molecule:
-	@tests/run molecule
+	@NOUS_VM_MOLECULE=full tests/run molecule
 
 # What the stand-in and the real server have in common: make contract SERVER=DIR, a checkout of it that is installed in DIR/.venv. Without: the stand-in.
 contract:

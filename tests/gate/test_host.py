@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from conftest import FULL, PLAYBOOK, REPOSITORY, Host, only_full, only_on
+from conftest import FULL, PLAYBOOK, REPOSITORY, Host, only_full
 from wire import HOST, OPERATOR, STRANGER, context, parsed
 
 CHECK = "/usr/local/sbin/nous-vm check"
@@ -47,7 +47,7 @@ def test_boot(host: Host) -> None:
     assert "changed=0" in host.play().stdout
 
 
-@only_on("debian-13", "a host of its own")
+@only_full("a host of its own; molecule/caddy_gateway uninstalls it")
 def test_absent_needs_no_package(host: Host) -> None:
     """On a host that never had Caddy."""
     bare = Host(host.platform, "")

@@ -22,7 +22,7 @@ from container import CACHES, FLAGS, MIGRATE
 from controller import PATIENCE, REPOSITORY, wait
 from forms import Form
 from load import call
-from loads import FULL, Load
+from loads import FULL, RATE, Load
 from wire import HOST, OPERATOR, STRANGER, VENDOR, Backend, Client, Network
 
 FORM = Form(FULL, "make service-full")
@@ -152,9 +152,9 @@ class Host:
         self.token = post("/token", "application/x-www-form-urlencoded", urlencode(given))["access_token"]
 
     @contextlib.contextmanager
-    def load(self) -> Iterator[Load]:
-        """A load that runs within `with`, and is complete and compared with the server's record after it."""
-        load = Load(self)
+    def load(self, rate: float = RATE) -> Iterator[Load]:
+        """A load that runs within `with`, and is complete and compared with the server's record after it. rate: requests a second."""
+        load = Load(self, rate)
         load.start()
         try:
             load.settle()

@@ -53,8 +53,8 @@ class Stream(NamedTuple):
 class Load:
     """A load under way; once ended, what came of it beside what the server's record has."""
 
-    def __init__(self, host: Host) -> None:
-        self.host, self.run = host, f"run{time.monotonic_ns()}"
+    def __init__(self, host: Host, requested: float = RATE) -> None:
+        self.host, self.run, self.requested = host, f"run{time.monotonic_ns()}", requested
         self.now: dict[str, int] = {"answered": 0, "waiting": 0}
         self.requests: list[Request] = []
         self.streams: list[Stream] = []
@@ -62,7 +62,7 @@ class Load:
         self.rate = 0.0
 
     def start(self) -> None:
-        command = [sys.executable, str(HERE / "load.py"), VENDOR, self.run, f"--rate={RATE}"]
+        command = [sys.executable, str(HERE / "load.py"), VENDOR, self.run, f"--rate={self.requested}"]
         environment = os.environ | {"NOUS_VM_TOKEN": self.host.token, "PYTHONPATH": str(REPOSITORY / "tests/gate"), "PYTHONDONTWRITEBYTECODE": "1"}
         with self.host.network.entered():
             self.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -86,7 +86,7 @@ class Load:
 
         def settled() -> bool:
             assert self.process.poll() is None, "this machine cannot carry the load"
-            return self.now["answered"] >= start + RATE and self.now["waiting"] < RATE / 10
+            return self.now["answered"] >= start + self.requested and self.now["waiting"] < self.requested / 10
 
         wait(settled, "the load to settle")
 
@@ -128,7 +128,7 @@ class Load:
 
     def assert_nothing_failed(self) -> None:
         print(self)
-        assert self.rate > 0.9 * RATE, "this machine did not send as fast as was asked: nothing is shown"
+        assert self.rate > 0.9 * self.requested, "this machine did not send as fast as was asked: nothing is shown"
         assert self.failed == [], self
         self.assert_record()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from controller import wait
-from host import PROXY, UNIT, Host, only_on
+from host import PROXY, UNIT, Host, only_full
 from loads import FULL
 
 FLUSH = "nous-state-flush.service"
@@ -59,7 +59,7 @@ def pauses_in(journal: list[dict[str, Any]]) -> list[float]:
     return found
 
 
-@only_on("debian-13", "systemd's own")
+@only_full("it waits for five crashes, and how long systemd waits is systemd's own")
 def test_a_crash_loop_slows_down_never_ends_and_is_seen(host: Host, crashing: float) -> None:
     wait(lambda: int(host.show("NRestarts")) >= CRASHES, f"{CRASHES} crashes", patience=300)
     pauses = pauses_in(host.journal(crashing))

@@ -12,7 +12,7 @@ import pytest
 from controller import PATIENCE, wait
 from host import DRAIN, PROXY, UNIT, Host, only_on, rest
 from load import call
-from loads import FULL, Load
+from loads import FULL, RATE, Load
 from test_state import rows
 from wire import HOST, VENDOR
 
@@ -215,7 +215,7 @@ def test_stalled_clients_hold_no_stop(host: Host, where: str, what: str) -> None
         else:
             stalled.enter_context(host.running("caddy", STALL_AT_THE_PROXY, socket_of(host), sent, str(clients)))
         wait(lambda: host.in_flight() == (clients if reach else 0), "the server to be busy with them")
-        with host.load() as load:
+        with host.load(min(RATE, 50)) as load:  # as many as come in the time of a drain have a place to wait
             busy = host.in_flight()
             begun = time.monotonic()
             host.sh(f"systemctl restart {UNIT}")

@@ -104,12 +104,12 @@ def in_unit(unit: str, properties: Iterable[str], argv: Iterable[str | Path], *,
     """
     command = transient(unit, [*properties, f"RuntimeMaxSec={timeout:g}"], argv)
     done = run(command, timeout=timeout + 10, **options)
-    if done.returncode and TAKEN in done.complaint and _is_forgotten(unit):
+    if done.returncode and TAKEN in done.complaint and is_forgotten(unit):
         done = run(command, timeout=timeout + 10, **options)
     return done
 
 
-def _is_forgotten(unit: str) -> bool:
+def is_forgotten(unit: str) -> bool:
     """Return whether a unit that has ended is forgotten within LET_GO seconds."""
     deadline = time.monotonic() + LET_GO
     while systemctl("show", "--value", "--property=LoadState", unit, timeout=ANSWER) != "not-found":

@@ -60,6 +60,7 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Systemd:
     made = Systemd()
     monkeypatch.setattr(unit, "run", made.run)
     monkeypatch.setattr(unit, "systemctl", lambda *words: made.stopped.append(" ".join(words)))
+    monkeypatch.setattr(unit, "is_forgotten", lambda name: made.stopped.append(f"forgotten {name}"))
     for module in (locks, unit):
         monkeypatch.setattr(module, "FOLDER", tmp_path / "locks")
     monkeypatch.setattr(unit, "CACHE", tmp_path / "cache")
@@ -83,7 +84,8 @@ def test_the_build_unit(tmp_path: Path, systemd: Systemd) -> None:
     into.mkdir()
     found = Units(configured(tmp_path), tmp_path / "work").build({"packages": []}, into)
     assert (found.result["lock"], found.tree.entries, [path.name for path in into.iterdir()]) == ("fits", 1, ["source"])
-    assert systemd.stopped == ["stop nous-build.service"] * 2, "of a build that was killed, and whatever this one left"
+    told = ["stop nous-build.service", "forgotten nous-build.service", "stop nous-build.service"]
+    assert systemd.stopped == told, "of a build that was killed, and whatever this one left"
     has = {*systemd.properties()}
     assert {"DynamicUser=yes", "PrivateNetwork=yes", "IPAddressDeny=any", "ProtectProc=invisible", "NoNewPrivileges=yes", "CapabilityBoundingSet="} <= has
     assert {"LimitNPROC=512", "LimitFSIZE=67108864", "RuntimeMaxSec=1800", "TasksMax=512", "MemoryMax=2214592512"} <= has
