@@ -126,7 +126,8 @@ def _base64(raw: bytes) -> Iterator[str]:
     """Yield what is in a Base64 text that has these bytes in it, wherever they begin: all of its characters that depend on no others."""
     for shift in range(3):
         text = base64.b64encode(b"\0" * shift + raw).decode("ascii")
-        inner = text[-(-8 * shift // 6) : 8 * (shift + len(raw)) // 6]
+        begin, end = -(-8 * shift // 6), 8 * (shift + len(raw)) // 6
+        inner = text[begin:end]
         if len(inner) >= LEAST and (shift == 0 or len(inner) >= WHOLE):
             yield inner
             yield inner.translate({ord("+"): "-", ord("/"): "_"})
@@ -190,7 +191,8 @@ class Redactor:
         if not self._index:
             return
         for start in range(len(text) - WHOLE + 1):
-            if found := self._index.get(text[start : start + WHOLE]):
+            end = start + WHOLE
+            if found := self._index.get(text[start:end]):
                 lengths = [len(each) for each in found if text.startswith(each, start)]
                 if lengths:
                     yield start, max(lengths)
