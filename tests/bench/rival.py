@@ -62,7 +62,9 @@ class Rival:
             files.append({"path": path, "owner": owner, "group": group, "mode": mode, "content": str(content)})
         name, _password, _uid, _gid, _comment, home, shell = self.on_host("getent passwd nous").strip().split(":")
         units = [line.split()[0] for line in self.on_host(UNITS).splitlines()]
-        self.resources = {"packages": packages(), "account": {"name": name, "home": home, "shell": shell}, "files": files, "units": units}
+        installed = set(self.on_host("dpkg-query --show --showformat='${Package}\n'").split())
+        wanted = [each for each in packages() if each in installed]  # those of a role that this host does not have are for the images alone
+        self.resources = {"packages": wanted, "account": {"name": name, "home": home, "shell": shell}, "files": files, "units": units}
         (CACHE / "resources.json").write_text(json.dumps(self.resources, indent=2), encoding="utf-8")
         ssh = {"ssh_user": "ops", "ssh_key": str(LOCAL / "id_ed25519"), "ssh_known_hosts_file": str(LOCAL / "known_hosts")}
         data = ssh | {"resources": str(CACHE / "resources.json"), "_sudo": True}
