@@ -10,6 +10,7 @@ VERSIONS, commands that print one. One that has secrets has to have it: what is 
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import importlib
 import io
@@ -141,23 +142,20 @@ def _cut(text: str) -> tuple[str, bool]:
     return content[-MEMBER:].partition(b"\n")[2].decode("utf-8", "replace"), True
 
 
-class _alarm:
+@contextlib.contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
     """Raise Late in this process after so many seconds, as in `with`."""
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-
-    def __enter__(self) -> None:
-        self.before = signal.signal(signal.SIGALRM, self._late)
-        signal.setitimer(signal.ITIMER_REAL, max(self.seconds, 0.001))
-
-    def __exit__(self, *_error: object) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, self.before)
-
-    @staticmethod
-    def _late(_signal: int, _frame: object) -> NoReturn:
+    def late(_signal: int, _frame: object) -> NoReturn:
         raise Late("it took too long")
+
+    before = signal.signal(signal.SIGALRM, late)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def of_roles(name: str, *, strict: bool = False) -> Iterator[tuple[str, Any]]:
@@ -165,6 +163,7 @@ def of_roles(name: str, *, strict: bool = False) -> Iterator[tuple[str, Any]]:
     for each in applied("support"):
         try:
             module = importlib.import_module(f".{each}.support", __package__)
+        # What a broken role would have added is missing; what it has secret is asked for with strict, and then nothing foreign is taken.
         except Exception:
             if strict:
                 raise

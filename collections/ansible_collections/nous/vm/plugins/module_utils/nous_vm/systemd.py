@@ -18,6 +18,7 @@ ANSWER = 30.0  # seconds that systemd gets to answer a question
 WORK = 120.0  # seconds that a unit gets to start or to stop, unless its own limits are longer
 TAKEN = "was already loaded"  # what systemd-run prints of a name that a unit has
 LET_GO = 5.0  # seconds for systemd to forget a unit that has ended
+POLL = 0.02  # seconds between two looks whether it has
 
 
 def systemctl(*arguments: str, timeout: float = WORK) -> str:
@@ -104,16 +105,16 @@ def in_unit(unit: str, properties: Iterable[str], argv: Iterable[str | Path], *,
     """
     command = transient(unit, [*properties, f"RuntimeMaxSec={timeout:g}"], argv)
     done = run(command, timeout=timeout + 10, **options)
-    if done.returncode and TAKEN in done.complaint and is_forgotten(unit):
+    if done.returncode and TAKEN in done.complaint and wait_until_forgotten(unit):
         done = run(command, timeout=timeout + 10, **options)
     return done
 
 
-def is_forgotten(unit: str) -> bool:
-    """Return whether a unit that has ended is forgotten within LET_GO seconds."""
+def wait_until_forgotten(unit: str) -> bool:
+    """Wait until systemd has forgotten a unit that has ended; return whether it did within LET_GO seconds."""
     deadline = time.monotonic() + LET_GO
     while systemctl("show", "--value", "--property=LoadState", unit, timeout=ANSWER) != "not-found":
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.02)
+        time.sleep(POLL)
     return True

@@ -23,7 +23,7 @@ from .checkpoint import FIRST, KIND, Checkpoint, checkpoint
 from .report import Part
 
 NEXT = "next_key"
-MOVES = 5  # of which is told
+MOVES = 5  # the first of them are told
 
 
 class Signed(NamedTuple):
@@ -95,7 +95,8 @@ class Ledger:
         self.count += 1
         if self.last and signed.found.time < self.last.time:
             self.back = self.back or f"the host's clock went back after {self.last.label}, to {signed.found.time}"
-        if self.last and self.last.machine and signed.found.machine and self.last.machine != signed.found.machine:
+        moved = self.last and self.last.machine and signed.found.machine and self.last.machine != signed.found.machine
+        if moved and len(self.moved) < MOVES:
             self.moved.append(f"from {signed.found.label} on it is another machine")
         self.last = signed.found
         return signed.found
@@ -107,7 +108,7 @@ class Ledger:
             self.part.note(f"{self.count}, the last is {self.last.label}")
         if self.back:
             self.part.note(self.back)
-        for each in self.moved[:MOVES]:
+        for each in self.moved:
             self.part.note(each)
         if self.damaged:
             self.part.note(f"{self.damaged} lines were cut short while they were written")

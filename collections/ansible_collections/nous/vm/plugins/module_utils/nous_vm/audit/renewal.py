@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import NousVmError
 from ..foreign import read_file
 from ..key import jwk
-from ..key.renewal import new, replace
+from ..key.renewal import new, replace, required
 from .checkpoint_rows import settings
 from .configuration import everything
 
@@ -25,8 +24,7 @@ def renew() -> Iterator[str]:
         if about is None:
             continue
         path, published = Path(about["key"]), Path(about["jwks"])
-        if not path.exists() or not published.exists():
-            raise NousVmError(f"{path if published.exists() else published} is not there; the playbook site makes it")
+        required(published, path)
         pem, made = new(path, "EdDSA")
         known = jwk.parse_jwks(read_file(published))
         replace(published, jwk.render_jwks([made.jwk, *known]))

@@ -30,7 +30,7 @@ from ..locks import FOLDER, file, held
 from ..names import COMMAND, LIBRARY, PYTHON, names
 from ..programs import run
 from ..sandbox import NO_SOCKETS, Value, directives
-from ..systemd import is_forgotten, systemctl, transient
+from ..systemd import systemctl, transient, wait_until_forgotten
 from . import stream
 from .configuration import CACHE, Configuration
 from .store import FOLDER as STORE
@@ -86,7 +86,7 @@ class Units:
     def _ask(self, module: str, properties: list[str], request: dict[str, Any], receiver: stream.Receiver, longest: float) -> Answer:
         unit = names().fetch if module == "fetch" else names().build
         systemctl("stop", unit)  # of a build that was killed
-        is_forgotten(unit)
+        wait_until_forgotten(unit)  # if it is not, systemd-run says so
         options = [f"--description={'Fetch what a release is made of' if module == 'fetch' else 'Build a release'}"]
         argv = transient(unit, [*properties, f"RuntimeMaxSec={longest:g}"], [PYTHON, "-I", "-c", PROGRAM, LIBRARY, f"nous_vm.build.{module}"], options=options)
         readable, writable = os.pipe2(os.O_CLOEXEC)

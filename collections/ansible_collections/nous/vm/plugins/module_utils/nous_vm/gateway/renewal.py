@@ -1,7 +1,7 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What remains of the the gateway on a host that is a copy of another one."""
+"""What remains of the gateway on a host that is a copy of another one."""
 
 from __future__ import annotations
 

@@ -31,6 +31,12 @@ def new(path: Path, algorithm: str) -> tuple[bytes, jwk.KeyInfo]:
     return pem, jwk.read_pem(pem, algorithm)
 
 
+def required(*paths: Path) -> None:
+    """Raise NousVmError for a file that is not there."""
+    if absent := next((path for path in paths if not path.exists()), None):
+        raise NousVmError(f"{absent} is not there; the playbook site makes it")
+
+
 def replace(path: Path, content: bytes) -> None:
     """Replace a file, which goes on to have its owner and mode."""
     about = path.stat()
@@ -41,8 +47,7 @@ def renew() -> Iterator[str]:
     """Make a new key and publish it alone; yield what was done."""
     about = configuration()
     path, published = Path(about.path), Path(about.jwks_path)
-    if not path.exists() or not published.exists():
-        raise NousVmError(f"{path if published.exists() else published} is not there; the playbook site makes it")
+    required(published, path)
     pem, made = new(path, about.algorithm)
     replace(published, jwk.render_jwks([made.jwk]))  # a run that is cut here is seen by the check, and repeated
     replace(path, pem)

@@ -43,7 +43,7 @@ class Restic:
             return in_unit(RESTIC, self.properties(writes), [PROGRAM, "--repo", self.about.repository, *options, *argv], timeout=timeout)
 
         done = once(*words)
-        if done.returncode and LOCKED.search(done.stderr.decode("utf-8", "replace")):
+        if done.returncode and locked(done):
             # One that was killed left its lock, for ever. `unlock` removes only what nobody holds; what somebody holds is waited for.
             once("unlock")
             done = once(PATIENCE, *words)
@@ -110,7 +110,12 @@ def documents(text: str) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
+def locked(done: Completed) -> str:
+    """Return what restic printed of a lock that was in its way, nothing if none was."""
+    found = LOCKED.search(done.stderr.decode("utf-8", "replace"))
+    return printable(found[0]) if found else ""
+
+
 def reason(done: Completed) -> str:
     """Return why restic failed: it prints some of that as JSON, and some behind a word; of a lock it says most before its last line."""
-    locked = LOCKED.search(done.stderr.decode("utf-8", "replace"))
-    return printable(locked[0]) if locked else done.complaint.removeprefix("Fatal: ")
+    return locked(done) or done.complaint.removeprefix("Fatal: ")

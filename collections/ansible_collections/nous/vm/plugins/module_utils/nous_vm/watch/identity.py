@@ -38,9 +38,9 @@ def remembered() -> Known | None:
     return read_as(Known, PATH)
 
 
-def remember() -> None:
-    """Remember this machine."""
-    write_json(PATH, machine()._asdict() | {"at": time.time()})
+def remember(now: Machine) -> None:
+    """Remember a machine as the one of this host."""
+    write_json(PATH, now._asdict() | {"at": time.time()})
 
 
 def learn() -> None:
@@ -48,9 +48,9 @@ def learn() -> None:
     known, now = remembered(), machine()
     if known is None:
         if any(now) and not PATH.exists():
-            remember()
+            remember(now)
     elif not changed(known.machine, now) and any(new and not old for old, new in zip(known.machine, now, strict=True)):
-        remember()
+        remember(now)
 
 
 def changed(before: Machine, now: Machine) -> set[str]:

@@ -27,6 +27,6 @@ def run(_arguments: argparse.Namespace) -> Result:
     about = now._asdict()
     if known is not None and known.machine == now:
         return Result({"changed": False} | about, "nothing to do: this is the machine that is remembered")
-    identity.remember()
+    identity.remember(now)
     events.record("identity kept", **now.names())
     return Result({"changed": True} | about, "this machine is remembered as the one of this host")

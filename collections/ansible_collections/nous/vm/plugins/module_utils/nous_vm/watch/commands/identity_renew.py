@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> Result:
         if known is None or known.machine_id == now.machine_id:
             remains.append(MACHINE_ID)
         remains.append(SSH)
-        identity.remember()
+        identity.remember(now)
         events.record("identity renewed", **now.names())
     steps = [f"  {number}. {each}" for number, each in enumerate(remains, 1)]
     lines = [*done, "this machine is remembered as the one of this host", "", "What remains for you:", *steps]

@@ -60,7 +60,7 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Systemd:
     made = Systemd()
     monkeypatch.setattr(unit, "run", made.run)
     monkeypatch.setattr(unit, "systemctl", lambda *words: made.stopped.append(" ".join(words)))
-    monkeypatch.setattr(unit, "is_forgotten", lambda name: made.stopped.append(f"forgotten {name}"))
+    monkeypatch.setattr(unit, "wait_until_forgotten", lambda name: made.stopped.append(f"forgotten {name}"))
     for module in (locks, unit):
         monkeypatch.setattr(module, "FOLDER", tmp_path / "locks")
     monkeypatch.setattr(unit, "CACHE", tmp_path / "cache")
