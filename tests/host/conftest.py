@@ -26,7 +26,7 @@ LOOP = ["--device-cgroup-rule", "b 7:* rwm", "--device-cgroup-rule", "c 10:237 r
 URL = "http://127.0.0.1:8099/canary-of-the-alerts"
 HEARTBEAT = "http://127.0.0.1:8099/canary-of-the-heartbeat"
 CONNECTION = {"ansible_connection": "community.docker.docker", "ansible_python_interpreter": "/usr/bin/python3"}
-VARIABLES = {
+VARIABLES: dict[str, Any] = {
     "host_watch_units": ["estate-", "estate.service"],
     "host_watch_names": ["/srv/estate", "127.0.0.1:8077"],
     "host_watch_ports": [80, 443],

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from controller import wait
 
-from .conftest import FORM
+from .conftest import FORM, VARIABLES
 
 Host = Any
 DISK = "[ -e /dev/loop-control ] || mknod /dev/loop-control c 10 237; for n in $(seq 0 31); do [ -e /dev/loop$n ] || mknod /dev/loop$n b 7 $n; done"
@@ -56,6 +56,20 @@ BROKEN = {
 def test_a_second_run_changes_nothing(host: Host) -> None:
     assert "changed=0" in host.apply()
     assert "changed=0" in host.apply("--check")
+
+
+@FORM.only_full("the scenario has it for the whole role")
+def test_of_a_unit_that_is_not_watched_any_more_nothing_is_left(host: Host) -> None:
+    host.apply(host_watch_units=[*VARIABLES["host_watch_units"], "estate-sleep.service"])
+    assert host.sh("ls /etc/systemd/system/estate-sleep.service.d") == "host-watch.conf"
+    host.put("/etc/systemd/system/estate.service.d/own.conf", "[Unit]\nDescription=Somebody's\n")
+    host.apply(host_watch_units=["estate-"])
+    assert host.sh("ls -d /etc/systemd/system/estate*.service.d; find /etc/systemd/system -type d -empty").splitlines() == [
+        "/etc/systemd/system/estate-.service.d",
+        "/etc/systemd/system/estate.service.d",
+    ]
+    host.sh("rm -r /etc/systemd/system/estate.service.d")
+    host.apply()
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -102,6 +102,33 @@ def taken(descriptor: int, wait: float) -> bool:
 
 
 @contextlib.contextmanager
+def directories(*paths: Path, wait: float) -> Iterator[None]:
+    """Hold the locks of directories meanwhile, in this order, as the module oauth_key holds them for whatever it changes in them.
+
+    wait: seconds to wait for somebody else. Raises LockedError.
+    """
+    deadline = time.monotonic() + wait
+    with contextlib.ExitStack() as stack:
+        for path in dict.fromkeys(paths):  # two descriptions of one directory would wait for each other
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            stack.callback(os.close, descriptor)
+            while not _flocked(descriptor):
+                if time.monotonic() >= deadline:
+                    raise LockedError(f"{path} is locked by somebody who works on the keys in it; wait for the end of a playbook, and try again")
+                time.sleep(POLL)
+        yield
+
+
+def _flocked(descriptor: int) -> bool:
+    """Take the lock that flock(2) gives, which is another than that of whole files here; return whether that was possible at once."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
 def held(name: str, what: str, *, wait: float = 0, who: str = "") -> Iterator[int]:
     """Hold a lock meanwhile; yield its descriptor, for a child to hold it too.
 

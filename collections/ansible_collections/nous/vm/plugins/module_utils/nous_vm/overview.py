@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a person wants to know of a host on one screen: a line of each subpackage, and the rows of the health check that need attention.
 
-A subpackage has a module summary with summary(), which yields labels and texts, and may have NEXT_STEPS: what to do about a row, by the beginning of its name.
+A subpackage has a module summary with summary(), which yields labels and texts, and may have NEXT_STEPS: what to do about a row, by the beginning of its name;
+nothing if the row itself names it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ COMPARE = "ansible-playbook nous.vm.site --check --diff"
 
 
 class Attention(NamedTuple):
-    """A row that failed, or of which a person should know, and what to do next: a command if there is one."""
+    """A row that failed, or of which a person should know, and what to do next: a command if there is one, nothing if the detail has it."""
 
     part: str
     name: str

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..foreign import read_file
 from ..key import jwk
-from ..key.renewal import new, replace, required
+from ..key.renewal import alone, new, replace
 from .checkpoint_rows import settings
 from .configuration import everything
 
@@ -24,12 +24,12 @@ def renew() -> Iterator[str]:
         if about is None:
             continue
         path, published = Path(about["key"]), Path(about["jwks"])
-        required(published, path)
-        pem, made = new(path, "EdDSA")
-        known = jwk.parse_jwks(read_file(published))
-        replace(published, jwk.render_jwks([made.jwk, *known]))
-        replace(path, pem)
-        for other in path.parent.glob("*.pem"):
-            if other != path:
-                other.unlink()
+        with alone(path, published):
+            pem, made = new(path, "EdDSA")
+            known = jwk.parse_jwks(read_file(published))
+            replace(published, jwk.render_jwks([made.jwk, *known]))
+            replace(path, pem)
+            for other in path.parent.glob("*.pem"):
+                if other != path:
+                    other.unlink()
         yield f"the key of the checkpoints of {config.name} is new: kid {made.kid}"

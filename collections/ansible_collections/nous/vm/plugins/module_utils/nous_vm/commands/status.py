@@ -31,7 +31,7 @@ def text(found: Overview) -> str:
     if found.attention:
         lines += ["", "needs attention:"]
     for row in found.attention:
-        lines += [f"  {row.status}  {row.part}: {row.name}: {row.detail}", f"        {row.next_step}"]
+        lines += [f"  {row.status}  {row.part}: {row.name}: {row.detail}", *([f"        {row.next_step}"] if row.next_step else [])]
     if found.unknown:
         lines += ["", "not known:", *(f"  {row.part}: {row.name}{': ' * bool(row.detail)}{row.detail}" for row in found.unknown)]
     return "\n".join(lines)

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import atomic
+from .. import atomic, locks
 from ..errors import ForeignError, NousVmError
 from ..foreign import read_file
 from . import jwk
@@ -18,6 +18,13 @@ from .check import configuration
 FIRST = True
 REMAINS = ["at once, because the server signs with the key from before until then: sudo nous-vm restart (of another issuer, restart its unit)"]
 BITS = 3072  # of an RSA key, if the one from before cannot be read
+WAIT = 60.0  # seconds for a run of the module oauth_key to end
+
+
+def alone(path: Path, published: Path) -> contextlib.AbstractContextManager[None]:
+    """Keep the module oauth_key from a key and its set meanwhile, by its own locks in its own order. Raises NousVmError if one of them is not there."""
+    required(published, path)
+    return locks.directories(published.parent, path.parent, wait=WAIT)
 
 
 def new(path: Path, algorithm: str) -> tuple[bytes, jwk.KeyInfo]:
@@ -47,9 +54,9 @@ def renew() -> Iterator[str]:
     """Make a new key and publish it alone; yield what was done."""
     about = configuration()
     path, published = Path(about.path), Path(about.jwks_path)
-    required(published, path)
-    pem, made = new(path, about.algorithm)
-    replace(published, jwk.render_jwks([made.jwk]))  # a run that is cut here is seen by the check, and repeated
-    replace(path, pem)
-    Path(f"{path}.next").unlink(missing_ok=True)
+    with alone(path, published):
+        pem, made = new(path, about.algorithm)
+        replace(published, jwk.render_jwks([made.jwk]))  # a run that is cut here is seen by the check, and repeated
+        replace(path, pem)
+        Path(f"{path}.next").unlink(missing_ok=True)
     yield f"the signing key is new: {made.alg}, kid {made.kid}; tokens that the other host signed are worth nothing here any more"

@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from .. import inodes
+from .. import machine as this
 from ..atomic import read_json, write_json
 from ..errors import ForeignError, NousVmError
-from ..foreign import ANY, line_end, open_file, printable, read_file
+from ..foreign import ANY, line_end, open_file, printable
 from .configuration import Configuration, own
 
 MANIFEST = "manifest.json"
@@ -36,8 +37,10 @@ DATABASE = "database"
 
 
 def machine() -> str:
-    """Return the identity of this machine."""
-    return printable(read_file("/etc/machine-id"), 64)
+    """Return the identity of this machine. Raises NousVmError if it has none: backups of two machines could not be told apart."""
+    if found := this.machine().machine_id:
+        return found
+    raise NousVmError(f"{this.MACHINE_ID} has no identity of this machine; sudo systemd-machine-id-setup")
 
 
 def host() -> str:

@@ -17,7 +17,7 @@ NEXT_STEPS = {
     "space of": "sudo du --one-file-system --max-depth=2 --human-readable / | sort --human-numeric-sort | tail",
     "inodes of": "sudo du --one-file-system --max-depth=2 --inodes / | sort --numeric-sort | tail",
     "failed units": "systemctl --failed",
-    "machine": "sudo nous-vm identity keep, if it is the same host; or sudo nous-vm identity renew",
+    "machine": "",  # its detail names both commands
     "clock": "timedatectl status",
     "security updates": "sudo apt update && sudo apt upgrade",
     "reboot": "sudo systemctl reboot",

@@ -93,6 +93,12 @@ def test_status(monkeypatch: pytest.MonkeyPatch) -> None:
     json.dumps(result.document)
 
 
+def test_what_the_row_itself_names_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STEPS, "rotation", "")
+    lines = status.run(argparse.Namespace()).text.splitlines()
+    assert lines[lines.index("  warn  deploy: rotation finished: no") + 1 :][:2] == ["", "not known:"]
+
+
 def test_a_part_without_lines_has_a_next_step_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overview, "applied", lambda _module: [])
     assert [row.next_step for row in overview.overview().attention] == [overview.COMPARE] * 2

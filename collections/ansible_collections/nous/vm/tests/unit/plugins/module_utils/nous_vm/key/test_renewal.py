@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils._oauth_key import KeySpec, ensure_key
+from ansible_collections.nous.vm.plugins.module_utils._oauth_key_files import Directories, Permissions
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import checkpoint_rows
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.audit import renewal as of_audit
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import NousVmError
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import LockedError, NousVmError
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key import check, jwk
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key import renewal as of_key
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.key.jws import Signer, payload, public_keys
@@ -73,6 +76,25 @@ def test_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name
     for renew in (of_key.renew, of_audit.renew):
         with pytest.raises(NousVmError, match=f"{name} is not there; the playbook site makes it"):
             list(renew())
+
+
+def test_no_key_is_changed_while_the_module_works_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = Keys(tmp_path, "EdDSA")
+    monkeypatch.setattr(of_key, "configuration", lambda: keys.about)
+    monkeypatch.setattr(of_key, "WAIT", 0.0)
+    monkeypatch.setattr(of_audit, "everything", lambda: [configuration(tmp_path)])
+    monkeypatch.setattr(of_audit, "settings", lambda _config: {"key": str(keys.path), "jwks": str(keys.published)})
+    nobody = Permissions(0, 0, 0o755)
+    for look_only in (False, True):  # a run, and one that only looks
+        with contextlib.closing(Directories({os.geteuid()}, look_only=look_only)) as module:
+            module.enter(str(tmp_path), nobody)
+            for renew in (of_key.renew, of_audit.renew):
+                with pytest.raises(LockedError, match=f"{tmp_path} is locked by somebody who works on the keys in it"):
+                    list(renew())
+    assert keys.path.read_bytes() == keys.before
+    assert list(of_key.renew())
+    with contextlib.closing(Directories({os.geteuid()}, look_only=False)) as module:
+        assert module.enter(str(tmp_path), nobody) is not None, "and the lock is free again"
 
 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:

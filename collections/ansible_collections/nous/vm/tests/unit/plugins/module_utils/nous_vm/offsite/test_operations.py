@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm import events
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm import events, machine
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import ForeignError, NousVmError, UsageError
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.offsite import configuration, operations, placing, sets
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.offsite.restic import Restic
@@ -86,6 +86,17 @@ def test_a_repository_that_is_gone_is_not_made_anew(site: Site) -> None:
     shutil.rmtree(site.about.local)
     with pytest.raises(NousVmError, match=r"is not there: is it mounted\?"):
         operations.back_up(site.about)
+
+
+def test_the_machine_of_a_set_is_the_one_that_the_watch_remembers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the same words, so that the two can be compared; and nothing is saved as that of no machine."""
+    monkeypatch.setattr(machine, "MACHINE_ID", tmp_path / "machine-id")
+    (tmp_path / "machine-id").write_text("30D0E4D4-c7ed-476c-90a1-bd2b8f6ee2f8\n")
+    assert sets.machine() == machine.machine().machine_id == "30d0e4d4c7ed476c90a1bd2b8f6ee2f8"
+    for content in ("uninitialized\n", "", "\x1b[2J\n"):
+        (tmp_path / "machine-id").write_text(content)
+        with pytest.raises(NousVmError, match="machine-id has no identity of this machine; sudo systemd-machine-id-setup"):
+            sets.machine()
 
 
 def test_two_machines_do_not_share_a_repository(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import Nous
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.machine import Machine
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.watch import identity
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.watch.commands import identity_keep, identity_renew
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.watch.summary import NEXT_STEPS
 
 OLD, NEW, NONE = "a0" * 16, "b1" * 16, ""
 ANOTHER = "this is another machine than the one whose key and log it has"
@@ -140,6 +141,10 @@ def test_what_cannot_be_read_is_not_made_anew(host: Host, content: str) -> None:
     assert host.row == ("warn", f"{host.path} cannot be read; {identity.DECIDE}")
     host.keep()
     assert host.row[0] == "ok"
+
+
+def test_what_to_do_is_named_once() -> None:
+    assert NEXT_STEPS["machine"] == "", "the row has both commands, also where it is told of"
 
 
 def of_roles(monkeypatch: pytest.MonkeyPatch, **modules: Any) -> None:
