@@ -128,7 +128,8 @@ class Ours(Host):
         path = self.work / "play.yml"
         path.write_text(play, encoding="utf-8")
         command = ["ansible-playbook", "-v", str(path), f"--inventory={self.container},", f"--extra-vars={json.dumps(extra)}"]
-        return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True)
+        environment = os.environ | {"ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}  # the deployment's parts are read from it
+        return subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True)
 
     def one_task(self) -> None:
         with self.began(ONE_TASK, self.release) as running:
