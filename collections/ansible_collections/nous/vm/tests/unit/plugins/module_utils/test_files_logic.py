@@ -22,16 +22,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.nous.vm.plugins.module_utils import _files
 from ansible_collections.nous.vm.plugins.module_utils._files import (
     Entry,
     FilesError,
     Outcome,
     Validator,
+    disk,
     read_entries,
     read_validators,
+    transaction,
     write_set,
 )
+from ansible_collections.nous.vm.plugins.module_utils._files import run as whole_run
 
 ME, MY_GROUP = str(os.geteuid()), str(os.getegid())
 RACES = 40
@@ -221,7 +223,7 @@ def test_nothing_is_written_where_nothing_changes(place: Path, monkeypatch: pyte
     entries = [directory(place / "a"), *(file(place / f"a/{number}") for number in range(12))]
     run(*entries)
     names: list[str] = []
-    monkeypatch.setattr(_files, "os", Stage(lambda _number, name, _arguments: names.append(name)))
+    watch(monkeypatch, Stage(lambda _number, name, _arguments: names.append(name)))
     assert run(*entries) == Outcome()
     assert [name for name in names if name in CHANGING] == ["mkdir", "fchmod"]  # of the directory with the lock
     assert len(names) < 40
@@ -288,7 +290,7 @@ def test_mending_never_opens_a_file_to_more(place: Path, monkeypatch: pytest.Mon
         status = (place / "a").stat()
         seen.append((name, status.st_uid, stat.S_IMODE(status.st_mode)))
 
-    monkeypatch.setattr(_files, "os", Stage(act))
+    watch(monkeypatch, Stage(act))
     run(entry)
     assert [step for step in seen if step[0] in ("fchown", "fchmod")][1:] == [
         ("fchmod", 54321, 0o664),
@@ -388,7 +390,7 @@ def test_without_root_the_workplace_is_among_temporary_files(place: Path, monkey
     """What is staged there is for this user alone, because owners cannot be given."""
     (place / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(place / "temporary"))
-    monkeypatch.setattr(_files._Run, "open_stage", None)
+    monkeypatch.setattr(whole_run.Run, "open_stage", None)
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -674,6 +676,12 @@ class Stage:
         return step
 
 
+def watch(patch: pytest.MonkeyPatch, stage: Stage) -> None:
+    """Have all that touches files go through a stage."""
+    for module in (disk, transaction, whole_run):
+        patch.setattr(module, "os", stage)
+
+
 def wanted(top: Path) -> list[Entry]:
     return [
         directory(top / "etc", 0o755),
@@ -721,7 +729,7 @@ def steps(top: Path, prepare: Callable[[Path], None], monkeypatch: pytest.Monkey
     prepare(top)
     taken: list[str] = []
     with monkeypatch.context() as patch:
-        patch.setattr(_files, "os", Stage(lambda _number, name, _arguments: taken.append(name)))
+        watch(patch, Stage(lambda _number, name, _arguments: taken.append(name)))
         run(*wanted(top), validate=validators(top))
     return taken
 
@@ -743,7 +751,7 @@ def killed_before(number: int, top: Path) -> int:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def work() -> int:
-        vars(_files)["os"] = Stage(act)
+        watch(pytest.MonkeyPatch(), Stage(act))  # of a process that ends
         run(*wanted(top), validate=validators(top))
         return 0
 
@@ -772,7 +780,7 @@ def nothing_is_torn(top: Path, before: State) -> None:
         if path in asked:
             assert found[3] in (asked[path], before.get(path, (None,))[-1])
         else:
-            assert _files.TEMPORARY.fullmatch(Path(path).name)
+            assert whole_run.TEMPORARY.fullmatch(Path(path).name)
 
 
 def test_killed_before_every_step(prepare: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -818,7 +826,7 @@ def test_rejected_at_every_step(prepare: Callable[[Path], None], tmp_path: Path,
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         with monkeypatch.context() as patch:
-            patch.setattr(_files, "os", Stage(act))
+            watch(patch, Stage(act))
             try:
                 run(*wanted(top), validate=validators(top))
             except FilesError as error:
@@ -841,7 +849,7 @@ def test_order_of_the_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     top.mkdir(mode=0o755)
     older(top)
     names: list[str] = []
-    monkeypatch.setattr(_files, "os", Stage(lambda _number, name, _arguments: names.append(name)))
+    watch(monkeypatch, Stage(lambda _number, name, _arguments: names.append(name)))
     run(*wanted(top))
     changing = [name for name in names if name in CHANGING][2:]
     assert [name for at, name in enumerate(changing) if at == 0 or name != changing[at - 1]] == [
@@ -864,10 +872,10 @@ def test_no_name_is_ever_wider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     def act(_number: int, _name: str, _arguments: tuple[Any, ...]) -> None:
         for path in top.rglob("*"):
-            name = _files.TEMPORARY.sub(r"\1~", path.name)
+            name = whole_run.TEMPORARY.sub(r"\1~", path.name)
             seen.add((name, stat.S_IMODE(path.stat().st_mode), path.is_file() and path.stat().st_size > 0))
 
-    monkeypatch.setattr(_files, "os", Stage(act))
+    watch(monkeypatch, Stage(act))
     run(*wanted(top))
     assert {each for each in seen if each[0].startswith(("one", "sub", "four"))} == {
         *(("sub~", 0o700, False), ("sub~", 0o750, False), ("sub", 0o750, False)),
@@ -916,7 +924,7 @@ def before_rename(number: int, work: Callable[[], object], monkeypatch: pytest.M
             if count == number:
                 work()
 
-    monkeypatch.setattr(_files, "os", Stage(act))
+    watch(monkeypatch, Stage(act))
 
 
 @as_root
@@ -990,7 +998,7 @@ def test_interrupted_at_every_step(prepare: Callable[[Path], None], tmp_path: Pa
                 raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(_files, "os", Stage(act))
+            watch(patch, Stage(act))
             with pytest.raises(KeyboardInterrupt):
                 run(*wanted(top), validate=validators(top))
         after = lasting(top)
@@ -1021,7 +1029,7 @@ def test_a_file_that_is_swapped_for_a_link_leads_nowhere(place: Path, content: s
                 path.unlink()
                 path.symlink_to(victim)
 
-    monkeypatch.setattr(_files, "os", Stage(act))
+    watch(monkeypatch, Stage(act))
     if moment[-1] == "link":  # the link itself is what is replaced
         run(file(path))
         assert not path.is_symlink()
@@ -1043,7 +1051,7 @@ def test_two_runs_take_turns(tmp_path: Path) -> None:
             for _round in range(RACES):
                 run(*entries)
                 # Under the same lock nobody else is at work.
-                with _files._held(_files._workplace()):
+                with disk.held(disk.workplace()):
                     contents = {path.read_text() for path in tmp_path.iterdir()}
                     names = {path.name for path in tmp_path.iterdir()}
                 if len(contents) != 1 or names != {str(number) for number in range(8)}:
