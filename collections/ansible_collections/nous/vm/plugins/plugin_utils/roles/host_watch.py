@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ..kinds import NAME, PORT, absolute_path, choice, integer, text_line
+from ..kinds import NAME, PORT, absolute_path, choice, integer, optional, text_line
 from ..role import Host, Questions, Role, Values
-from ..rules import LINE, Fault, List, Rule, Text
+from ..rules import LINE, Fault, Flag, List, Rule, Text
 
 SUFFIXES = ("service", "socket", "timer", "path")  # of what can fail
 UNIT = rf"[A-Za-z0-9:_.@\\-]{{1,200}}([.]({'|'.join(SUFFIXES)}|slice|target)|-)"
@@ -18,6 +18,10 @@ LOOPBACK = rf"http://(localhost|127[.]0[.]0[.]1|\[::1\])(:{PORT})?"
 URL = rf"((https://[A-Za-z0-9.\[\]:-]+|{LOOPBACK})([/?][!-~]*)?)?"
 FOLDER = "/etc/systemd/system"
 TIMER = "host-watch.timer"
+APT_TIMERS = ("apt-daily.timer", "apt-daily-upgrade.timer")
+APT_FILE = "/etc/apt/apt.conf.d/52nous-vm-unattended-upgrades"
+PROGRAM = "/usr/bin/unattended-upgrade"
+BEFORE = "/var/lib/nous-vm/watch/before-unattended-upgrades.json"  # what an uninstallation gives back
 
 
 def _url(example: str) -> Text:
@@ -47,6 +51,10 @@ OPTIONS: dict[str, Rule] = {
     "host_watch_alert_format": choice("json", "slack", "text"),
     "host_watch_heartbeat_url": _url("https://hc-ping.com/0b8a4c1e-1111-2222-3333-444455556666"),
     "host_watch_textfile_directory": absolute_path("/var/lib/prometheus/node-exporter", names=2),
+    "host_watch_unattended_upgrades": Flag(),
+    "host_watch_reboot_time": optional(
+        Text(pattern="([01][0-9]|2[0-3]):[0-5][0-9]", allowed='a time in quotes, from "00:00" to "23:59"', example='"04:30"'),
+    ),
 }
 
 
@@ -55,6 +63,12 @@ def command_is_a_path(values: Values) -> Iterator[Fault]:
     if command and not re.fullmatch(rf"(/{NAME})+", command[0]):
         given = f"begins with {command[0][:80]!r}, and nobody looks for programs in a PATH"
         yield Fault("host_watch_alert_command", given, OPTIONS["host_watch_alert_command"].allowed, "[/usr/local/bin/alert, ops]")
+
+
+def reboots_for_upgrades(values: Values) -> Iterator[Fault]:
+    if values["host_watch_reboot_time"] and not values["host_watch_unattended_upgrades"]:
+        given = f'is "{values["host_watch_reboot_time"]}", and host_watch_unattended_upgrades is false'
+        yield Fault("host_watch_reboot_time", given, "nothing, unless unattended upgrades are what the host reboots for", '""')
 
 
 def drop_ins(values: Values) -> list[str]:
@@ -78,10 +92,11 @@ def derive(values: Values) -> dict[str, object]:
 
 def questions(values: Values) -> Questions:
     folders = [path.rpartition("/")[0] for path in drop_ins(values)]
-    own = [f"{FOLDER}/host-watch*", f"{FOLDER}/*.d/host-watch.conf", "/var/lib/nous-vm", "/var/lib/nous-vm/watch"]
+    own = [f"{FOLDER}/host-watch*", f"{FOLDER}/*.d/host-watch.conf", APT_FILE, "/var/lib/nous-vm", "/var/lib/nous-vm/watch"]
+    apt = APT_TIMERS if values["host_watch_unattended_upgrades"] else ()
     return {
-        "units": [TIMER, *(name for name in values["host_watch_units"] if not name.endswith("-"))],
-        "matches": values["host_watch_alert_command"][:1],
+        "units": [TIMER, *apt, *(name for name in values["host_watch_units"] if not name.endswith("-"))],
+        "matches": [BEFORE, PROGRAM, *values["host_watch_alert_command"][:1]],
         "paths": [*own, *folders],
     }
 
@@ -92,9 +107,11 @@ def judge(values: Values, host: Host) -> Iterator[Fault]:
             yield Fault("host_watch_alert_command", f"names {program}, which is not on this host", "a program that is there", "/usr/bin/msmtp")
 
 
-def lacks(_values: Values, host: Host) -> Iterator[Fault]:
+def lacks(values: Values, host: Host) -> Iterator[Fault]:
     if host["units"][TIMER].get("ActiveState") != "active":
         yield Fault(TIMER, "is not active", "")
+    if values["host_watch_unattended_upgrades"] and not (host["matches"][BEFORE] and host["matches"][PROGRAM]):
+        yield Fault(PROGRAM, "is not there, or not by this role", "")
 
 
-ROLE = Role("host_watch", OPTIONS, together=(command_is_a_path,), questions=questions, judge=judge, derive=derive, lacks=lacks)
+ROLE = Role("host_watch", OPTIONS, together=(command_is_a_path, reboots_for_upgrades), questions=questions, judge=judge, derive=derive, lacks=lacks)

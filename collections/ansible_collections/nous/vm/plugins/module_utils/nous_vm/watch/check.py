@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..health import Row, permissions, sandbox
-from . import clock, firewall, identity, space, strangers, told, units, updates
+from . import clock, firewall, identity, space, strangers, told, unattended, units, updates
 from .configuration import UNIT, load, secret
 
 SCORE = 5.0  # the most that systemd-analyze security may give the unit: the check looks at everything
@@ -23,7 +23,9 @@ def check() -> Iterator[Row]:
     yield clock.check()
     yield identity.check()
     yield updates.security()
-    yield updates.reboot()
+    yield updates.reboot(config.reboot_time)
+    if config.unattended:
+        yield unattended.check()
     if config.ports:
         yield firewall.check(config.ports)
     if config.names:

@@ -27,7 +27,7 @@ class Configuration(NamedTuple):
     units: full names of units that are watched, or beginnings that end with a hyphen. names: texts (paths, an address) that no units, timers, cron jobs or
     logrotate rules of others have. known: files of others that may have them. ports: TCP ports that the host's firewall has to let in. command: whom an alert
     is given to; empty for nobody. body: what the alert's URL gets, json, slack or text. secrets: which URLs there are. textfile: folder of node_exporter's
-    collector.
+    collector. unattended: whether the host installs security updates by itself. reboot_time: when it reboots for them (HH:MM); empty for never.
     """
 
     units: list[str]
@@ -38,6 +38,8 @@ class Configuration(NamedTuple):
     body: str
     secrets: list[str]
     textfile: str
+    unattended: bool
+    reboot_time: str
 
 
 def load() -> Configuration:

@@ -20,6 +20,7 @@ NEXT_STEPS = {
     "machine": "",  # its detail names both commands
     "clock": "timedatectl status",
     "security updates": "sudo apt update && sudo apt upgrade",
+    "unattended upgrades": "",  # its detail names the command
     "reboot": "sudo systemctl reboot",
     "other units": "sudo nous-vm check",
 }

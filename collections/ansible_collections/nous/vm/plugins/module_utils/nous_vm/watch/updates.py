@@ -69,11 +69,11 @@ def security() -> Row:
     return Row(name, "ok", f"none pending{others}")
 
 
-def reboot() -> Row:
-    """Return the row on whether the host runs what is installed: the distribution's own note, and a newer kernel."""
+def reboot(at: str) -> Row:
+    """Return the row on whether the host runs what is installed: the distribution's own note, and a newer kernel. at: when it reboots by itself, if it does."""
     name = "reboot"
     if REBOOT.exists():
-        return Row(name, "warn", "needed for what was upgraded; sudo systemctl reboot")
+        return Row(name, "warn", f"needed for what was upgraded; {f'unattended-upgrades does it at {at}, or now: ' if at else ''}sudo systemctl reboot")
     kernels = sorted((path.name.partition("-")[2] for path in BOOT.glob("vmlinuz-*")), key=_order)
     running = os.uname().release
     if kernels and _order(kernels[-1]) > _order(running):

@@ -26,11 +26,12 @@ from ansible_collections.nous.vm.plugins.module_utils.nous_vm.watch import (
     strangers,
     summary,
     told,
+    unattended,
     units,
     updates,
 )
 
-CONFIG = configuration.Configuration(["nous.service"], ["/opt/nous"], [], [80], [], "json", ["alert-url"], "")
+CONFIG = configuration.Configuration(["nous.service"], ["/opt/nous"], [], [80], [], "json", ["alert-url"], "", True, "04:30")
 FINE = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled", "Result": "success", "NeedDaemonReload": "no"}
 GIB = space.GIB
 
@@ -170,14 +171,15 @@ class TestUpdates:
         assert updates.security().detail == "there are no package lists; sudo apt update"
 
     def test_reboot(self, apt: list[Completed]) -> None:
-        assert updates.reboot().status == "ok"
+        assert updates.reboot("").status == "ok"
         updates.BOOT.mkdir()
         (updates.BOOT / "vmlinuz-1.2.3-amd64").touch()
-        assert updates.reboot().status == "ok"
+        assert updates.reboot("").status == "ok"
         (updates.BOOT / "vmlinuz-99.10.1-amd64").touch()
-        assert "the kernel 99.10.1-amd64" in updates.reboot().detail
+        assert "the kernel 99.10.1-amd64" in updates.reboot("").detail
         updates.REBOOT.touch()
-        assert updates.reboot().detail == "needed for what was upgraded; sudo systemctl reboot"
+        assert updates.reboot("").detail == "needed for what was upgraded; sudo systemctl reboot"
+        assert updates.reboot("04:30").detail == "needed for what was upgraded; unattended-upgrades does it at 04:30, or now: sudo systemctl reboot"
 
 
 class TestStrangers:
@@ -248,12 +250,13 @@ class TestTold:
             (identity, "check"),
             (updates, "security"),
             (updates, "reboot"),
+            (unattended, "check"),
             (firewall, "check"),
             (strangers, "check"),
         ):
             monkeypatch.setattr(module, name, lambda *_given: row)
         monkeypatch.setattr(check, "sandbox", lambda unit, _most: row._replace(name=f"sandbox of {unit}"))
-        assert [each.name for each in check.check()] == ["watch", "alerts", *["x"] * 8, "mode of alert-url", "sandbox of host-watch.service"]
+        assert [each.name for each in check.check()] == ["watch", "alerts", *["x"] * 9, "mode of alert-url", "sandbox of host-watch.service"]
         assert list(summary.summary()) == [("alerts", "to the url; nothing waits")]
 
     def test_nobody_is_told(self) -> None:

@@ -23,7 +23,7 @@ from ansible_collections.nous.vm.plugins.module_utils.nous_vm.watch.commands imp
 
 GOOD = Finding("deploy", "health", "ok", "answers")
 BAD = Finding("deploy", "health", "fail", "no")
-CONFIG = configuration.Configuration([], [], [], [], ["/bin/tell"], "text", ["alert-url", "heartbeat-url"], "")
+CONFIG = configuration.Configuration([], [], [], [], ["/bin/tell"], "text", ["alert-url", "heartbeat-url"], "", False, "")
 
 
 @contextlib.contextmanager
