@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from .health import STATUSES, Check, Finding, Row, applied, run_parts
+from .systemd import show_all
 
 PREFIX = "nous_vm_"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -46,6 +47,13 @@ def of_check(found: Iterable[Finding], seconds: float, now: float) -> Iterator[S
     for row in rows:
         labels = {"part": row.part, "row": row.name}
         yield Sample("check_row_status", "Status of a row: 0 ok, 1 warn, 2 unknown, 3 fail.", float(STATUSES.index(row.status)), labels)
+
+
+def of_restarts(units: Iterable[str]) -> Iterator[Sample]:
+    """Yield a sample for each of some services."""
+    words = "How often systemd started a unit again since it was started by somebody."
+    for unit, about in show_all(units, "NRestarts").items():
+        yield Sample("unit_restarts_total", words, float(about.get("NRestarts") or 0), {"unit": unit})
 
 
 def of_parts() -> list[Sample]:

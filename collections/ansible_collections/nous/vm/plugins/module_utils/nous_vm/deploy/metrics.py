@@ -10,13 +10,13 @@ import time
 from collections.abc import Iterator
 
 from .. import pause
-from ..metrics import Sample
-from ..systemd import show_all
+from ..metrics import Sample, of_restarts
 from .proxy import FRONTEND, Proxy
 from .service import service
 
 CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
 BACKENDS = ("requests", "streams")
+SOCKETS = {"with_token": "allowed", "tokenless": "public"}  # the names that the proxy's configuration gives them, and whose requests come by them
 
 
 def metrics() -> Iterator[Sample]:
@@ -25,10 +25,7 @@ def metrics() -> Iterator[Sample]:
     yield Sample("release_info", "The current release.", 1.0, {"release": known.releases.current() or "none"})
     yield Sample("releases", "Releases that are built.", float(len(known.releases.built())))
     yield Sample("releases_failed", "Releases that are marked as failed.", float(len(known.releases.failed())))
-    states = show_all((known.names.server, known.names.proxy), "NRestarts")
-    for unit, about in states.items():
-        words = "How often systemd started a unit again since it was started by somebody."
-        yield Sample("unit_restarts_total", words, float(about.get("NRestarts") or 0), {"unit": unit})
+    yield from of_restarts((known.names.server, known.names.proxy))
     reasons = pause.reasons()
     yield Sample("traffic_pauses", "Reasons for which traffic does not flow.", float(len(reasons)))
     oldest = min((each.since for each in reasons), default=time.time())
@@ -43,6 +40,9 @@ def of_proxy(proxy: Proxy) -> Iterator[Sample]:
     front = by_name.get((FRONTEND, "FRONTEND"), {})
     for each in CLASSES:
         yield Sample("proxy_responses_total", "Responses of the local proxy by class of status.", number(front, f"hrsp_{each}"), {"class": each})
+    for name, whose in SOCKETS.items():
+        words = "Requests that the gateway let in: allowed, with a token from the allow list; public, all others."
+        yield Sample("requests_total", words, number(by_name.get((FRONTEND, name), {}), "stot"), {"class": whose})
     yield Sample("proxy_connections", "Connections of the gateway that the local proxy has open.", number(front, "scur"))
     for name in BACKENDS:
         back, labels = by_name.get((name, "BACKEND"), {}), {"backend": name}

@@ -27,7 +27,7 @@ from ansible_collections.nous.vm.plugins.module_utils.nous_vm.watch import metri
 ROWS = [Finding("deploy", "health", "ok", "y"), Finding("watch", 'mode of "a"\\', "fail", "z")]
 STAT = (
     "# pxname,svname,qcur,scur,stot,hrsp_2xx,hrsp_5xx,qtime,ttime,rate,\n"
-    "nous,FRONTEND,,3,,41,2,,,1,\nrequests,nous,0,0,0,,,0,0,0,\nrequests,BACKEND,4,2,40,,,15,303,0,\nstreams,BACKEND,0,0,3,,,0,,0,\n"
+    "nous,FRONTEND,,3,,41,2,,,1,\nnous,with_token,,1,30,,,,,,\nnous,tokenless,,2,13,,,,,,\nrequests,nous,0,0,0,,,0,0,0,\nrequests,BACKEND,4,2,40,,,15,303,0,\nstreams,BACKEND,0,0,3,,,0,,0,\n"
 )
 
 
@@ -78,6 +78,7 @@ def test_the_proxy() -> None:
     assert found["proxy_responses_total", "2xx"] == 41
     assert found["proxy_responses_total", "3xx"] == 0
     assert found["proxy_connections",] == 3
+    assert (found["requests_total", "allowed"], found["requests_total", "public"]) == (30, 13)
     assert found["proxy_queue", "requests"] == 4
     assert found["proxy_latency_seconds", "requests"] == 0.303
     assert found["proxy_requests_total", "streams"] == 3
@@ -87,7 +88,7 @@ def test_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     releases = argparse.Namespace(current=lambda: "r1", built=lambda: ["r1", "r2"], failed=lambda: {"r2": "x"})
     names = argparse.Namespace(server="nous.service", proxy="nous-proxy.service")
     monkeypatch.setattr(deploy, "service", lambda: argparse.Namespace(releases=releases, names=names, proxy=FakeProxy()))
-    monkeypatch.setattr(deploy, "show_all", lambda units, *_properties: {unit: {"NRestarts": "3"} for unit in units})
+    monkeypatch.setattr(metrics, "show_all", lambda units, *_properties: {unit: {"NRestarts": "3"} for unit in units})
     monkeypatch.setattr(pause, "reasons", lambda: [argparse.Namespace(since=0.0)])
     found = {(each.name, *each.labels.values()): each.value for each in deploy.metrics()}
     assert (found["release_info", "r1"], found["releases",], found["releases_failed",]) == (1, 2, 1)
@@ -112,13 +113,15 @@ def test_the_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(allowed, "current", lambda: ["one"])
     monkeypatch.setattr(gateway_configuration, "parameters", lambda: argparse.Namespace(hostname="h"))
     monkeypatch.setattr(probe, "certificate", lambda _name: argparse.Namespace(end=2e10))
+    monkeypatch.setattr(metrics, "show_all", lambda units, *_properties: {unit: {"NRestarts": "4"} for unit in units if unit == "caddy.service"})
     found = {each.name: each.value for each in gateway.metrics()}
+    assert found["unit_restarts_total"] == 4
     assert (found["gateway_denied_requests"], found["gateway_denied_addresses"], found["gateway_allowed_for_a_time"]) == (4, 2, 1)
     assert found["gateway_certificate_seconds"] > 1e9
 
 
 def test_the_host_and_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = configuration.Configuration([], [], [], [], [], "json", [], str(tmp_path / "collector"))
+    config = configuration.Configuration([], [], [], [], [], "json", [], str(tmp_path / "collector"), False, "")
     known = state.State(at=5.0, outboxes={"url": state.Outbox(changes=[{}])}, free={"/": [[hour * 3600.0, 100e9 - hour * 1e9] for hour in range(24)]})
     monkeypatch.setattr(state, "load", lambda: known)
     monkeypatch.setattr(space, "file_systems", lambda: [space.FileSystem("/", 200, 100, 1, 1)])
