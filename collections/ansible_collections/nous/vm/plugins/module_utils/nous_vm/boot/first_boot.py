@@ -42,6 +42,8 @@ GIVEN_UP = 3  # the unit does not try again after this exit code
 LINES, LINE, REASON = 1000, 2000, 600  # lines of a program that are kept, characters of one of them, and of a reason
 DOWNLOAD, DOWNLOAD_TIME, SILENCE = 1 << 30, 900.0, 60.0  # most bytes of a file, seconds for all of it, and without a byte
 SECRETS_TIME = 300.0  # seconds for the command that prints secrets
+LOCK_TIME, LOCK_POLL = 600.0, 2.0  # seconds that somebody else may hold a lock of dpkg or apt, and between two attempts
+LOCKED = re.compile(r"\block(ed)?\b", re.IGNORECASE)  # as apt-get and dpkg complain of it
 CAUSE = re.compile(r"(?:\[?error\]?[:!]|fatal:|e:) ?(.*)", re.IGNORECASE)
 NETWORK = re.compile(r"name resolution|Could not resolve|Name or service not known|Connection refused|Network is unreachable|No route to host|timed out")
 
@@ -97,9 +99,23 @@ def install_packages(names: list[str]) -> None:
     installed = subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines()
     if missing := [name for name in names if f"{name} installed" not in installed]:
         os.environ["DEBIAN_FRONTEND"] = "noninteractive"
-        apt = ["apt-get", "--quiet=2", "--option=DPkg::Lock::Timeout=300"]
-        run("package lists", *apt, "update", "--error-on=any")
-        run("packages", *apt, "install", "--yes", "--no-install-recommends", *missing)
+        # Whoever installs something at a first boot too, or did when the power was cut.
+        with contextlib.suppress(StepError):  # what it leaves over, apt-get mends, or says why it cannot
+            patiently("interrupted installations", "dpkg", "--force-confdef", "--force-confold", "--configure", "-a")
+        patiently("package lists", "apt-get", "--quiet=2", "update", "--error-on=any")
+        patiently("packages", "apt-get", "--quiet=2", "install", "--yes", "--no-install-recommends", "--fix-broken", *missing)
+
+
+def patiently(step: str, *argv: str) -> None:
+    """Run a program that needs a lock of dpkg or apt, and wait for whoever holds it: the Timeout that apt-get has for it is not for all of them."""
+    deadline = time.monotonic() + LOCK_TIME
+    while True:
+        try:
+            return run(step, *argv)
+        except StepError as error:
+            if not LOCKED.search(str(error)) or time.monotonic() > deadline:
+                raise
+        time.sleep(LOCK_POLL)
 
 
 def install_ansible(python: str, lock: str) -> None:

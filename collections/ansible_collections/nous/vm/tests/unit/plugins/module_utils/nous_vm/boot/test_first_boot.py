@@ -25,7 +25,7 @@ LINE = "nous-vm-first-boot: packages: no room (attempt 1 of 12; ...)"
 GENERIC = "('scripts_user', RuntimeError('Runparts: 1 failures (runcmd) in 1 attempted commands'))"
 FAILED = "Failed to run module scripts-user (scripts in /var/lib/cloud/instance/scripts)"
 LOCK = f"ansible-core==2.21.5 --hash=sha256:{'0' * 64}\njinja2==3.1.6 --hash=sha256:{'1' * 64}\n"
-PROGRAMS = ("apt-get", "dpkg-query", "systemctl", "systemd-run")
+PROGRAMS = ("apt-get", "dpkg", "dpkg-query", "systemctl", "systemd-run")
 
 
 class Boot:
@@ -211,6 +211,34 @@ def test_a_download_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 # ---- All of it
 
 
+LOCKS = {
+    "dpkg": "dpkg: error: dpkg frontend lock was locked by another process with pid 7\nNote: removing the lock file is always wrong, and can damage the system",
+    "apt-get": "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)\nE: Unable to lock directory /var/lib/apt/lists/",
+}
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_whoever_holds_a_lock_is_waited_for(boot: Boot, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(first_boot, "LOCK_POLL", 0.0)
+    boot.program(name, f"[ $(grep -c '^{name} ' {boot.root}/calls) -gt 3 ] || {{ echo '{LOCKS[name]}' >&2; exit 100; }}")
+    first_boot.install_packages(["git"])
+    assert boot.calls() == ["dpkg-query", *["dpkg"] * (4 if name == "dpkg" else 1), *["apt-get"] * (5 if name == "apt-get" else 2)]
+
+
+def test_nobody_is_waited_for_for_ever(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_boot, "LOCK_TIME", -1.0)
+    boot.program("apt-get", f"echo '{LOCKS['apt-get']}' >&2; exit 100")
+    with pytest.raises(first_boot.StepError, match="package lists: Unable to lock directory"):
+        first_boot.install_packages(["git"])
+    assert boot.calls() == ["dpkg-query", "dpkg", "apt-get"]
+
+
+def test_what_dpkg_cannot_complete_is_left_to_apt(boot: Boot) -> None:
+    boot.program("dpkg", "echo 'dpkg: error processing package x' >&2; exit 1")
+    first_boot.install_packages(["git"])
+    assert "--fix-broken git" in (boot.root / "calls").read_text(encoding="utf-8").splitlines()[-1]
+
+
 def test_from_a_bare_host_to_one_that_is_ready(boot: Boot, tmp_path: Path) -> None:
     boot.ready_to_install()
     (tmp_path / "archive").write_bytes(b"archive")
@@ -218,7 +246,7 @@ def test_from_a_bare_host_to_one_that_is_ready(boot: Boot, tmp_path: Path) -> No
     boot.write(files=[file])
     assert first_boot.main([]) == 0
     # generic stands for pip, ansible-galaxy and ansible-playbook.
-    assert boot.calls() == ["systemctl", "dpkg-query", "apt-get", "apt-get", "python", "generic", "generic", "generic", "systemctl", "systemd-run"]
+    assert boot.calls() == ["systemctl", "dpkg-query", "dpkg", "apt-get", "apt-get", "python", "generic", "generic", "generic", "systemctl", "systemd-run"]
     assert first_boot.DONE.exists()
     assert not first_boot.WORK.exists()
     assert (tmp_path / "there/archive").read_bytes() == b"archive"
