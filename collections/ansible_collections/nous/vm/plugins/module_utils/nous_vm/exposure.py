@@ -1,7 +1,7 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How exposed systemd thinks a unit is: asked again only when something that it depends on has changed, because the question costs systemd itself some work."""
+"""What systemd-analyze says of units, as how exposed one is: asked again only when something that it depends on has changed, because it costs some work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import contextlib
 import functools
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from .atomic import own_directory, read_json, write_json
 from .errors import NousVmError
@@ -21,23 +23,35 @@ KNOWN = RUNTIME / "exposure"  # a file a unit; of this boot
 PLACES = ("/etc/systemd/system.control", "/run/systemd/system.control", "/run/systemd/transient", "/etc/systemd/system", "/run/systemd/system")
 PACKAGES = ("/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
 PROGRAM = Path("/usr/lib/systemd/systemd")
+Answer = TypeVar("Answer")
 EXPOSURE = re.compile(r"exposure level for \S+: ([\d.]+)")
 
 
 def score(unit: str) -> float | None:
     """Return how exposed systemd thinks a unit is, 0 to 10; None if it does not say."""
-    kept, version = KNOWN / f"{unit}.json", _version(unit)
-    known = read_json(kept)
+
+    def ask() -> float | None:
+        found = EXPOSURE.search(run(["systemd-analyze", "security", "--no-pager", unit], timeout=ANSWER).text)
+        return float(found[1]) if found else None
+
+    return kept(unit, [unit], ask)
+
+
+def kept(name: str, units: list[str], ask: Callable[[], Answer | None]) -> Answer | None:
+    """Return an answer that JSON has words for: the one that is kept by a name, or what ASK returns if something of these units has changed since, or None."""
+    path = KNOWN / f"{name}.json"
+    version = [[unit, *_version(unit)] for unit in units]
+    known = read_json(path)
     if known.get("version") == version:
-        return float(known["score"])
-    found = EXPOSURE.search(run(["systemd-analyze", "security", "--no-pager", unit], timeout=ANSWER).text)
-    if found is None:
-        return None
-    with contextlib.suppress(OSError, NousVmError):  # of a check by somebody who may not write here
-        for folder in (RUNTIME, KNOWN):
-            os.close(own_directory(folder))
-        write_json(kept, {"version": version, "score": float(found[1])})
-    return float(found[1])
+        answer: Answer = known["answer"]
+        return answer
+    found = ask()
+    if found is not None:
+        with contextlib.suppress(OSError, NousVmError):  # of a check by somebody who may not write here
+            for folder in (RUNTIME, KNOWN):
+                os.close(own_directory(folder))
+            write_json(path, {"version": version, "answer": found})
+    return found
 
 
 @functools.cache

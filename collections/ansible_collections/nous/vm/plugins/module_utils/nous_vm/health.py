@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -77,6 +78,7 @@ def _loaded(name: str) -> Check:
 def run_parts(checks: dict[str, Check], limit: float = PART) -> list[Finding]:
     """Run every part, side by side, LIMIT seconds; one that breaks, hangs, dies or floods is a row that failed, after those that it gave."""
     begun: list[_Part] = []
+    gc.freeze()  # so that no process of a part copies the memory that it looks through for garbage
     deadline = time.monotonic() + limit
     try:
         with selectors.DefaultSelector() as selector:

@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import pause, times
 from ..atomic import read_json
+from ..exposure import kept
 from ..foreign import printable, read_file
 from ..health import SERVICE, Row, permissions, sandbox, unit_rows
 from ..locks import holder
@@ -157,10 +158,17 @@ def traffic_row(proxy: Proxy) -> Row:
 
 def directives(units: list[str]) -> Row:
     """Return the row on the directives that this host's systemd does not know."""
-    done = run(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *units], timeout=50, merge=True)
-    found = re.findall(r"^(/\S+?):(\d+): (?:Unknown key|Unknown system call|Failed to parse)", done.text, re.MULTILINE)
-    lines = {(path, int(number)): read_file(path).decode("utf-8", "replace").splitlines()[int(number) - 1] for path, number in found}
-    if unknown := sorted({printable(line.partition("=")[0]) for line in lines.values()}):
-        return Row("directives", "warn", f"ignored by this systemd: {', '.join(unknown)}")
-    status = "unknown" if done.returncode else "ok"
-    return Row("directives", status, f"systemd-analyze verify ended with {done.returncode}" if done.returncode else "all known to this systemd")
+    code = 0
+
+    def ask() -> list[str] | None:
+        nonlocal code
+        done = run(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *units], timeout=50, merge=True)
+        found = re.findall(r"^(/\S+?):(\d+): (?:Unknown key|Unknown system call|Failed to parse)", done.text, re.MULTILINE)
+        lines = {(path, int(number)): read_file(path).decode("utf-8", "replace").splitlines()[int(number) - 1] for path, number in found}
+        code = 0 if lines else done.returncode
+        return None if code else sorted({printable(line.partition("=")[0]) for line in lines.values()})
+
+    unknown = kept("directives", units, ask)
+    if unknown is None:
+        return Row("directives", "unknown", f"systemd-analyze verify ended with {code}")
+    return Row("directives", "warn" if unknown else "ok", f"ignored by this systemd: {', '.join(unknown)}" if unknown else "all known to this systemd")

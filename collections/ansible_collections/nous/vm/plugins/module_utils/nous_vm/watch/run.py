@@ -14,7 +14,7 @@ from ..health import Finding, parts, run_parts
 from ..locks import held
 from ..systemd import remember
 from . import deliver, identity, message, metrics, space, state, trend, units
-from .configuration import HEARTBEAT_URL, Configuration
+from .configuration import HEARTBEAT_URL, TIMER, Configuration
 from .deliver import NotTold
 
 CONFIRM = (5.0, 15.0)  # seconds after which a row that became red is looked at again: what is over then was a restart, or a deployment
@@ -37,7 +37,7 @@ def look(known: set[str], checks: Callable[[], list[Finding]], pauses: tuple[flo
 
 def checked(config: Configuration) -> list[Finding]:
     """Run the check, all of it on one moment of our units, for which systemd is asked once."""
-    remember(units.ours(config.units))
+    remember([*units.ours(config.units), units.JOURNAL, TIMER])
     reloaded.cache_clear()
     reloaded()
     return run_parts(parts())

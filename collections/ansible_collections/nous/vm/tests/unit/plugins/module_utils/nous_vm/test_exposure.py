@@ -56,6 +56,14 @@ def test_what_systemd_does_not_say_is_not_kept(asked: list[str]) -> None:
     assert exposure.score(UNIT) == 2.0
 
 
+def test_an_answer_on_several_units_is_kept_until_one_changes(asked: list[str], tmp_path: Path) -> None:
+    given = [["a"], None, [], ["never"]]
+    assert [exposure.kept("directives", [UNIT, "b.service"], lambda: given.pop(0)) for _time in range(2)] == [["a"]] * 2
+    (tmp_path / "etc/b.service").touch()
+    assert [exposure.kept("directives", [UNIT, "b.service"], lambda: given.pop(0)) for _time in range(3)] == [None, [], []]
+    assert exposure.kept("directives", [UNIT], lambda: given.pop(0)) == ["never"], "of other units"
+
+
 def test_systemd_is_asked_when_it_read_its_units() -> None:
     exposure.reloaded.cache_clear()
     assert exposure.reloaded() == exposure.reloaded()

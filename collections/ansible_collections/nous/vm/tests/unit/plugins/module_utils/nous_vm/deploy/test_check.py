@@ -61,6 +61,7 @@ def checked(host: Host, monkeypatch: pytest.MonkeyPatch) -> Iterator[Checked]:
     monkeypatch.setattr(module, "service", lambda: host.service(check=made.about))
     monkeypatch.setattr(module, "show", made.show)
     monkeypatch.setattr(module, "run", lambda _argv, **_options: made.verified)
+    monkeypatch.setattr(module, "kept", lambda _name, _units, ask: ask())
     monkeypatch.setattr(module, "sandbox", lambda unit, most: Row(f"sandbox of {unit}", "ok", f"0.2, at most {most}"))
     yield made
 

@@ -120,11 +120,11 @@ class TestSpace:
 class TestClock:
     @pytest.mark.parametrize(
         ("status", "container", "up", "row"),
-        [(0, 1, 9e9, "ok"), (0x40, 1, 9e9, "fail"), (0x40, 1, 10, "warn"), (0x40, 0, 9e9, "warn"), (None, 1, 9e9, "unknown")],
+        [(0, False, 9e9, "ok"), (0x40, False, 9e9, "fail"), (0x40, False, 10, "warn"), (0x40, True, 9e9, "warn"), (None, False, 9e9, "unknown")],
     )
-    def test_clock(self, monkeypatch: pytest.MonkeyPatch, status: int | None, container: int, up: float, row: str) -> None:
+    def test_clock(self, monkeypatch: pytest.MonkeyPatch, status: int | None, container: bool, up: float, row: str) -> None:
         monkeypatch.setattr(clock, "status", lambda: status)
-        monkeypatch.setattr(clock, "run", lambda _argv, **_options: Completed(container, b"", b""))
+        monkeypatch.setattr(clock, "is_container", lambda: container)
         monkeypatch.setattr(time, "clock_gettime", lambda _clock: up)
         assert clock.check().status == row
 
