@@ -24,7 +24,7 @@ CACHE = ROOT / ".cache/docs"
 COLLECTION = "collections/ansible_collections/nous/vm"
 FIRST = ["nous_service", "caddy_gateway", "audit_logrotate"]  # roles, in the order in which people ask for them
 ROLES = FIRST + sorted(path.name for path in (ROOT / COLLECTION / "roles").iterdir() if path.name not in FIRST)
-GUIDES = ["quick_start", "connect", "operate", "new_vm", "upgrade", "backup", "scale", "uninstall", "install", "ci", "security", "architecture", "faq"]
+GUIDES = ["quick_start", "connect", "operate", "new_vm", "upgrade", "adopt", "backup", "scale", "uninstall", "install", "ci", "security", "architecture", "faq"]
 LINK = re.compile(r"(\]\()([^)\s#]+)?(#[^)\s]*)?(\))")
 
 

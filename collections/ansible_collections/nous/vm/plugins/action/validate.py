@@ -21,6 +21,7 @@ OPTIONS = {
     "roles": {"type": "list", "elements": "str", "required": True},
     "earlier": {"type": "dict"},
     "probe": {"type": "bool", "default": True},
+    "adopt": {"type": "bool", "default": False},
 }
 
 
@@ -59,7 +60,8 @@ class ActionModule(ActionBase):
         earlier = plain(given["earlier"]) or {}
         if self.serves(earlier, roles, shared):
             return result | {**shared, **{name: earlier[name] for name in ("host", "lacking", "missing_packages", "identity")}}
-        return result | self.probed(roles, values, shared, variables)
+        adopt = given["adopt"] or bool(earlier.get("host", {}).get("adopt"))
+        return result | self.probed(roles, values, shared, variables, adopt)
 
     def variable(self, name: str, variables: dict[str, t.Any]) -> t.Any:
         """Return the value of a variable, its templates evaluated."""
@@ -81,13 +83,13 @@ class ActionModule(ActionBase):
             return False
         return this_run.use(str(earlier["identity"]), names)
 
-    def probed(self, roles: list[Role], values: dict[str, Values], shared: dict[str, t.Any], variables: dict[str, t.Any]) -> dict[str, t.Any]:
+    def probed(self, roles: list[Role], values: dict[str, Values], shared: dict[str, t.Any], variables: dict[str, t.Any], adopt: bool) -> dict[str, t.Any]:
         """Return the result with what the host answers, or what is wrong with that."""
         arguments = {"questions": validation.questions(roles, values), "key": this_run.key()}
         host = self._execute_module(module_name="nous.vm.probe", module_args=arguments, task_vars=variables)
         if host.get("failed") or "answers" not in host:
             return {**host, "failed": True}
-        answers = plain(host["answers"])
+        answers = plain(host["answers"]) | {"adopt": adopt}
         if faults := validation.judged(roles, values, answers):
             return {"failed": True, "msg": validation.message(faults)}
         lacking = {role.name: role.lacking(values[role.name], answers) for role in roles}

@@ -43,6 +43,11 @@ options:
       - Whether the host is asked too. V(false) is for playbooks that run on the controller alone.
     type: bool
     default: true
+  adopt:
+    description:
+      - Whether what nous's own bundle left on the host is about to be set aside, and so is no fault.
+    type: bool
+    default: false
 seealso:
   - module: nous.vm.probe
 """

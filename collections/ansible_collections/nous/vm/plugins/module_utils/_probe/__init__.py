@@ -20,6 +20,7 @@ from ..nous_vm.egress.resolvers import resolvers
 from ..nous_vm.foreign import printable
 from ..nous_vm.gateway.state import state
 from . import disk, system
+from .adoption import bundle
 
 LIMIT = 20.0  # seconds that one question gets
 
@@ -46,6 +47,7 @@ QUESTIONS: dict[str, Callable[[t.Any], t.Any]] = {
     "flags": disk.flags,
     "keys": keys,
     "server": lambda asked: facts(asked["root"]),
+    "bundle": bundle,
     "gateway": lambda asked: state(Path(asked["config"])),
 }
 

@@ -9,6 +9,7 @@ import dataclasses
 import ipaddress
 from collections.abc import Iterator
 
+from .. import bundle
 from ..kinds import LABEL, NAME, PORT, absolute_path, choice, cidrs, hostname, integer, optional, packages, required, text_line
 from ..role import Host, Questions, Role, Values
 from ..rules import Fault, Flag, List, Number, Rule, Text, shown
@@ -149,10 +150,10 @@ def questions(values: Values) -> Questions:
 
 
 def judge(values: Values, host: Host) -> Iterator[Fault]:
-    if host["gateway"]["owner"] == "foreign":
+    if host["gateway"]["owner"] == "foreign" and not (host.get("adopt") and not values["caddy_gateway_snippet"]):
         path = config(values)
         allowed = "the package's own or an earlier one of this role: keep a copy of it, remove it and run again"
-        yield Fault(path, "was edited by hand on this host", allowed, f"mv {path} {path}.mine")
+        yield Fault(path, "was edited by hand on this host", allowed, bundle.ADOPT if bundle.left(host) else f"mv {path} {path}.mine")
     for address in LISTENS:
         if holder := host["ports"].get(address, ""):
             given = f"{address.rpartition(':')[2]} is held by {holder} on this host, and the gateway needs it"

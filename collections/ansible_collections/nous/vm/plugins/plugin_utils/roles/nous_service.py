@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .. import bundle
 from ..nous_options import ARCHIVE, COMMIT, LOCKED, OLDEST_PYTHON, OPTIONS, PASSWORD, PLACES, SQLITE
 from ..role import Host, Questions, Role, Values, calendar_fault
 from ..rules import Fault, shown
@@ -161,6 +162,7 @@ def questions(values: Values) -> Questions:
         "pythons": [values["nous_service_python"]],
         "space": [root],
         "server": {"root": root},
+        "bundle": {"root": root, "log": values["nous_service_audit_path"]},
         "paths": [root, f"{root}/releases", f"{root}/backups", values["nous_service_home"]],
         "units": ["nous.service", "nous-state-flush.timer", "nous-recover.service", "nous-follow.timer"],
     }
@@ -184,6 +186,7 @@ def is_built(values: Values, host: Host) -> bool:
 
 
 def judge(values: Values, host: Host) -> Iterator[Fault]:
+    yield from bundle.faults(values, host)
     old = [*version_fault("nous_service_python", values["nous_service_python"], OLDEST_PYTHON, host)]
     yield from old
     yield from calendar_fault("nous_service_flush_schedule", values, host)

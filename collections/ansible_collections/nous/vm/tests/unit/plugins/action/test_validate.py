@@ -102,6 +102,19 @@ def test_values_are_converted_once_and_the_host_is_asked_once(acting: Acting) ->
     assert set(arguments) == {"questions", "key"}
 
 
+def test_an_adoption_lasts_for_the_roles_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def execute(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        found = bare(name, arguments)
+        found["answers"]["bundle"] = {"left": {"/opt/nous": "the bundle's checkout"}}
+        return found
+
+    acting = Acting(monkeypatch, ActionModule, execute)
+    assert "ansible-playbook nous.vm.adopt" in acting.run({"roles": ["nous_service"]}, VARIABLES)["msg"]
+    first = acting.run({"roles": ["nous_service"], "adopt": True}, VARIABLES)
+    assert first["host"]["adopt"] is True
+    assert "failed" not in acting.run({"roles": ["nous_service"], "earlier": first}, VARIABLES)
+
+
 def test_what_it_returns_is_not_logged_and_is_plain(acting: Acting) -> None:
     found = acting.run({"roles": ["nous_service"]}, VARIABLES | {"nous_service_secrets": {"NOUS_DB_URL": "sqlite:////var/lib/nous/canary"}})
     assert found["_ansible_no_log"] is True

@@ -610,6 +610,41 @@ def test_hosts(name: str, given: dict[str, Any], answers: dict[str, Any], senten
     assert fault.startswith(sentence)
 
 
+LEFT = {"/opt/nous": "a checkout", "/etc/logrotate.d/nous": "a rule"}
+
+
+def test_all_of_the_bundle_is_in_the_way_and_the_playbook_is_named() -> None:
+    found = judged("nous_service", bundle={"left": LEFT, "begun": "/x"})
+    assert [fault.split(" is ")[0] for fault in found] == list(LEFT)
+    assert all(fault.endswith("; allowed is a host that the playbook nous.vm.adopt took over, for example ansible-playbook nous.vm.adopt.") for fault in found)
+    (edited,) = judged("caddy_gateway", gateway={"owner": "foreign"}, bundle={"left": LEFT})
+    assert edited.endswith("for example ansible-playbook nous.vm.adopt.")
+    (edited,) = judged("caddy_gateway", gateway={"owner": "foreign"}, bundle={"left": {}})
+    assert edited.endswith("for example mv /etc/caddy/Caddyfile /etc/caddy/Caddyfile.mine.")
+
+
+def test_an_adoption_that_was_interrupted_is_named() -> None:
+    (fault,) = judged("nous_service", bundle={"left": {}, "begun": "/var/lib/nous-vm/adopted/1"})
+    assert fault.startswith("The host is adopted in part, what was there is in /var/lib/nous-vm/adopted/1; allowed is one that is adopted as a whole, ")
+
+
+def test_in_an_adoption_the_bundle_is_no_fault_and_data_elsewhere_is() -> None:
+    sound = {"left": LEFT, "settings": {"NOUS_HOME": "/var/lib/nous"}, "secrets": [], "begun": "/x", "conflict": ""}
+    assert judged("nous_service", adopt=True, bundle=sound) == []
+    assert judged("caddy_gateway", adopt=True, gateway={"owner": "foreign"}) == []
+    mine = {"caddy_gateway_snippet": "/etc/caddy/conf.d/nous.caddy"}  # nobody sets aside what is somebody's own
+    assert len(judged("caddy_gateway", mine, adopt=True, gateway={"owner": "foreign"})) == 1
+    (home,) = judged("nous_service", adopt=True, bundle=sound | {"settings": {"NOUS_HOME": "/srv/nous"}})
+    assert home.startswith('nous_service_home is /var/lib/nous, and this host\'s server keeps its data in "/srv/nous"; allowed is the same folder')
+    others = sound | {"settings": {"NOUS_OAUTH_STATE_DIR": "/var/lib/nous/o"}, "secrets": ["NOUS_DB_URL"], "conflict": "/srv/audit.jsonl"}
+    state, url, log = judged("nous_service", adopt=True, bundle=others)
+    assert state.startswith("nous_service_settings has OAuth's files in /var/lib/nous/auth, and this host's server in \"/var/lib/nous/o\"")
+    assert url.startswith("nous_service_secrets has no NOUS_DB_URL")
+    assert log.startswith("nous_service_audit_path is /var/log/nous/audit.jsonl, and there are two logs")
+    given = {"nous_service_settings": {"NOUS_OAUTH_STATE_DIR": "/var/lib/nous/o"}, "nous_service_secrets": {"NOUS_DB_URL": "sqlite:////var/lib/nous/s.db"}}
+    assert judged("nous_service", given, adopt=True, bundle=others | {"conflict": ""}) == []
+
+
 def test_a_key_that_could_not_be_proven_is_no_fault_of_the_host() -> None:
     assert judged("oauth_key", {}, failed={"keys": "late"}) == []
 
@@ -717,6 +752,7 @@ def test_questions_of_several_roles_are_asked_once() -> None:
         "paths",
         "resolvers",
         "server",
+        "bundle",
         "gateway",
         "keys",
     }
