@@ -180,3 +180,9 @@ def test_the_way_back_is_as_documented(host: Machine) -> None:
     wait(lambda: host.served(host.token), "the bundle's server", 120)
     assert host.sh("readlink /proc/$(systemctl show --property=MainPID --value nous.service)/cwd") == "/opt/nous"
     assert host.sh("stat --format=%a /etc /opt /var/lib") == "755\n755\n755"
+
+    # The host is adopted again, and by a run that nothing cuts off.
+    (outage,) = re.findall(r"is adopted, after ([0-9.]+) s without a server", sentences(host.adopt()))
+    print(f"{host.platform}: {outage} s without a server")
+    assert host.served(host.token)
+    assert host.red() == {}
