@@ -57,7 +57,7 @@ def _folder(path: str) -> None:
     if not os.path.isdir(path):
         _folder(os.path.dirname(path))
         os.mkdir(path)
-        os.chmod(path, 0o755)
+        os.chmod(path, 0o755)  # noqa: S103 - what is moved keeps its own mode, and what is private has a folder that is
 
 
 def _copy(path: str, target: str) -> None:
