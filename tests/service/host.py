@@ -66,11 +66,15 @@ class Host:
         self.container = container.shared_name(f"nous-vm-service-test-{platform}")
         self.release = self.pack("1.0.0")
 
-    def start(self) -> None:
+    def boot(self) -> None:
+        """Start the container, with the addresses that clients come from."""
         container.start(self.container, f"nous-vm-host:{self.platform}-packages", *FLAGS, *MIGRATE, *CACHES)
         self.sh("until systemctl is-system-running --wait 2>&1 | grep -Eqx 'running|degraded'; do sleep 0.1; done")
         for address in (VENDOR, OPERATOR, STRANGER):
             self.sh(f"ip address replace {address}/32 dev lo")
+
+    def start(self) -> None:
+        self.boot()
         run = self.play()
         assert run.returncode == 0, run.stdout[-6000:]
 

@@ -22,8 +22,9 @@ FULL = os.environ.get("NOUS_VM_WAYS") == "full"
 FORM = Form(FULL, "make ways-full")
 only_full, only_on = FORM.only_full, FORM.only_on
 NAME, API, NEAR = "api.anthropic.com", "160.79.104.10", "160.79.104.1"
+COLLECTOR_NAME, COLLECTOR = "otel.example.org", "10.77.0.2"
 OUTSIDE = "/run/outside"
-ALLOW = [{"name": NAME, "port": 443}]
+ALLOW = [{"name": NAME, "port": 443}, {"name": COLLECTOR_NAME, "port": 443, "network": "10.77.0.0/24"}]
 SOCKET, PROXY = "nous-egress.socket", "nous-egress.service"
 UNIT = """[Service]
 ExecStart=/usr/bin/sleep infinity
@@ -36,11 +37,13 @@ ip netns add outside
 ip link add near type veth peer name far netns outside
 ip address add {NEAR}/24 dev near && ip link set near up
 ip -n outside link set lo up && ip -n outside address add {API}/24 dev far && ip -n outside link set far up
+ip address add 10.77.0.1/24 dev near && ip -n outside address add {COLLECTOR}/24 dev far
+echo '{COLLECTOR} {COLLECTOR_NAME}' >> /etc/hosts
 """
 
 
-def certificates() -> tuple[str, str]:
-    """Return an authority, and a certificate of its with the key, for the fake of the API."""
+def certificates(*names: str) -> tuple[str, str]:
+    """Return an authority, and a certificate of its with the key, for some names."""
     now, key, authority_key = datetime.now(UTC), ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test authority")])
 
@@ -56,9 +59,9 @@ def certificates() -> tuple[str, str]:
     authority = build(issuer, authority_key.public_key(), (x509.BasicConstraints(True, 0), True), (usage, True), (identifier, False))
     of_authority = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
     leaf = build(
-        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)]),
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])]),
         key.public_key(),
-        (x509.SubjectAlternativeName([x509.DNSName(NAME)]), False),
+        (x509.SubjectAlternativeName([x509.DNSName(each) for each in names]), False),
         (of_authority, False),
     )
     private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -78,7 +81,7 @@ class Host:
         self.sh("until systemctl is-system-running --wait 2>&1 | grep -Eqx 'running|degraded'; do sleep 0.1; done")
         self.put("/etc/systemd/system/nous.service", UNIT)
         self.sh(f"systemctl daemon-reload; systemctl start nous.service; mkdir -p {OUTSIDE}")
-        authority, api = certificates()
+        authority, api = certificates(NAME, COLLECTOR_NAME)
         self.put(f"{OUTSIDE}/ca.pem", authority)
         self.put(f"{OUTSIDE}/api.pem", api)
         self.put(f"{OUTSIDE}/outside.py", Path(__file__).with_name("outside.py").read_text(encoding="utf-8"))
@@ -112,6 +115,22 @@ class Host:
         """Return status and detail of the rows of a part of nous-vm check."""
         found = json.loads(self.sh("/usr/local/sbin/nous-vm check --json || true"))
         return {row["name"]: (row["status"], row["detail"]) for row in found["rows"] if row["part"] == part}
+
+    def back_up(self) -> tuple[int, str]:
+        """Make a backup; return the exit code and what was printed."""
+        printed = self.sh("code=0; /usr/local/sbin/nous-vm backup offsite --json || code=$?; echo $code")
+        text, _end, code = printed.rpartition("\n")
+        return int(code), text
+
+    def last(self) -> dict[str, dict[str, object]]:
+        """Return what the host remembers of backups."""
+        found: dict[str, dict[str, object]] = json.loads(self.sh("cat /var/lib/nous-vm/offsite/last.json"))
+        return found
+
+    def drill(self) -> tuple[bool, str]:
+        """Have a restore tried; return whether it worked, and why not."""
+        found = json.loads(self.sh("/usr/local/sbin/nous-vm backup drill --json || true"))
+        return found["ok"], found["why"]
 
     def names(self, *addresses: str) -> None:
         """Have the API's name lead to these addresses. The file stays the same one: Docker mounts it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from alone import ALLOW, API, NAME, NEAR, OUTSIDE, PROXY, SOCKET, Host, only_on
+from alone import ALLOW, API, COLLECTOR, COLLECTOR_NAME, FULL, NAME, NEAR, OUTSIDE, PROXY, SOCKET, Host, only_full, only_on
 from controller import wait
 
 PROXIED = f"HTTPS_PROXY=http://127.0.0.1:3128 SSL_CERT_FILE={OUTSIDE}/ca.pem"
@@ -37,6 +37,18 @@ with context.wrap_socket(peer, server_hostname="api.anthropic.com") as tls:
     while block := tls.recv(9999):
         content += block
 print(content.decode())
+"""
+# The vendor's exporter with one span, which prints what became of it.
+EXPORT = f"""
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+spans, provider = InMemorySpanExporter(), TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(spans))
+provider.get_tracer("x").start_span("x").end()
+exporter = OTLPSpanExporter(endpoint="https://{COLLECTOR_NAME}/v1/traces", certificate_file="{OUTSIDE}/ca.pem", timeout=5)
+print(exporter.export(spans.get_finished_spans()).name)
 """
 # What stands in the place of an address inside that a name was made to lead to: whoever connects is answered.
 LISTENER = """
@@ -135,6 +147,18 @@ def test_the_vendor_s_own_client(way: Host) -> None:
     assert without == "APIConnectionError", "there is no other way"
 
 
+@only_full("the exporter is fetched")
+def test_a_private_collector(way: Host) -> None:
+    """OpenTelemetry's own exporter, to an address of the entry's network; not to another address, and not without the proxy."""
+    way.sh("test -e /opt/otel/bin/pip || python3 -m venv /opt/otel; /opt/otel/bin/pip install --quiet opentelemetry-exporter-otlp-proto-http")
+    proxied = PROXIED.partition(" ")[0]
+    assert way.inside(EXPORT, python="/opt/otel/bin/python", environment=proxied).endswith("SUCCESS")
+    assert way.inside(EXPORT, python="/opt/otel/bin/python").endswith("FAILURE"), "there is no other way"
+    way.sh(f"sed 's/^{COLLECTOR} {COLLECTOR_NAME}/{API} {COLLECTOR_NAME}/' /etc/hosts > /run/hosts; cp /etc/hosts /run/whole; cat /run/hosts > /etc/hosts")
+    assert "denied (address)" in ask(way, f"{COLLECTOR_NAME}:443")
+    way.sh("cat /run/whole > /etc/hosts")
+
+
 def test_what_is_denied(way: Host) -> None:
     """A few of each class; the others are in the unit tests of the parser, the policy and the tunnel."""
     cases = {
@@ -230,9 +254,9 @@ sys.exit(0)
 
 
 def test_what_left_the_host(way: Host) -> None:
-    """After all of these: one address, one port."""
+    """After all of these: one address, one port, and where the collector was tried that one's."""
     way.inside(CALL, f"{OUTSIDE}/ca.pem")
-    assert way.packets() == {f"6 {API}:443"}
+    assert way.packets() == {f"6 {API}:443", *([f"6 {COLLECTOR}:443"] if FULL else [])}
 
 
 def test_uninstall(way: Host) -> None:

@@ -14,7 +14,8 @@ from ..rules import LINE, Dict, Fault, Flag, List, OneFault, Rule, Text, shown
 
 SHORTEST = 16  # characters of a password
 NAME = "[A-Za-z0-9_@+-][A-Za-z0-9._@+-]*"
-REPOSITORY = rf"((/{NAME})+|sftp:[^\s:@]+@[^\s:]+:/[^\s]*|s3:https://[^\s]+|s3:[^\s/:]+/[^\s]+|rest:https?://[^\s]+)?"
+SFTP = r"sftp:[^\s:@/]+@[^\s:/]+:/[^\s]*|sftp://[^\s:@/]+@[^\s:/]+(:[1-9][0-9]{0,4})?/[^\s]+"
+REPOSITORY = rf"((/{NAME})+|{SFTP}|s3:https://[^\s]+|s3:[^\s/:]+/[^\s]+|rest:https?://[^\s]+)?"
 PATHS = "a list of absolute paths, which may have * and ? in their last name"
 OWN = ("RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE", "RESTIC_PASSWORD_COMMAND", "RESTIC_REPOSITORY", "RESTIC_REPOSITORY_FILE", "RESTIC_CACHE_DIR")
 KEEP = {name: integer(0, 10000, 24, "a number of backups") for name in ("hourly", "daily", "weekly", "monthly", "yearly")}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import NousVmError
-from ..foreign import printable
+from ..foreign import printable, read_file
 from ..programs import Completed
 from ..sandbox import NO_SOCKETS, Value, directives
 from ..systemd import in_unit
@@ -20,11 +20,19 @@ from .configuration import RESTIC, Configuration
 
 PROGRAM = "/usr/bin/restic"
 CACHE = "nous-backup"  # below /var/cache
-LONG, SHORT = 6 * 3600.0, 900.0  # seconds for all of a repository, and for a look at it
+# Where the role has ssh write what it complains of: restic prints that too, but often ends sooner.
+SSH_LOG = Path("/var/cache") / CACHE / "ssh.log"
+LONG, SHORT = 6 * 3600.0, 900.0  # seconds for all of a repository, and for a list of what is in it
+LOOK = 120.0  # seconds until a repository is out of reach: restic itself would try for a quarter of an hour
 ABSENT = 10  # restic's exit code: there is no repository
 INCOMPLETE = 3  # some of the files could not be read
 LOCKED = re.compile(r"repository is already locked.*?(?=\\n|\"|$)", re.MULTILINE)  # what every version of restic prints then, as text or in JSON
-PATIENCE = "--retry-lock=2m"  # with whoever else uses the repository
+WAIT = 120.0  # seconds for whoever else uses the repository
+PATIENCE = f"--retry-lock={WAIT:g}s"
+AGAIN = re.compile(r" returned error, retrying after [^:]*: (.+)")
+SSH = re.compile(r"subprocess ssh: (.+)")
+FATAL = "Fatal: "
+USERINFO = re.compile(r"(?<=//)[^/@\s\"]*@")  # of a URL: it is from the variables that are secret
 
 
 class Restic:
@@ -39,15 +47,16 @@ class Restic:
             raise NousVmError(f"{self.about.local} is not there: is it mounted?")
         options = [*(f"--option={each}" for each in self.about.options), *([] if cached else ["--no-cache"])]
 
-        def once(*argv: str | Path) -> Completed:
-            return in_unit(RESTIC, self.properties(writes), [PROGRAM, "--repo", self.about.repository, *options, *argv], timeout=timeout)
+        def once(*argv: str | Path, more: float = 0.0) -> Completed:
+            return in_unit(RESTIC, self.properties(writes), [PROGRAM, "--repo", self.about.repository, *options, *argv], timeout=timeout + more)
 
+        SSH_LOG.unlink(missing_ok=True)
         done = once(*words)
         if done.returncode and locked(done):
             # One that was killed left its lock, for ever. `unlock` removes only what nobody holds; what somebody holds is waited for.
             once("unlock")
-            done = once(PATIENCE, *words)
-        return done
+            done = once(PATIENCE, *words, more=WAIT)
+        return done._replace(stderr=done.stderr + complaints()) if done.returncode else done
 
     def properties(self, writes: Path | None) -> Iterator[str]:
         """Yield the properties of the unit. It is root's account without a right but that to read: what it backs up belongs to several."""
@@ -78,13 +87,19 @@ class Restic:
             raise NousVmError(f"restic {words[0]} failed ({done.returncode}): {reason(done)}")
         return done
 
+    def is_there(self) -> bool:
+        """Tell whether there is a repository; raise NousVmError, before long, if it is out of reach or cannot be opened."""
+        done = self.run("cat", "config", timeout=LOOK)
+        if done.returncode not in (0, ABSENT):
+            raise NousVmError(f"the repository cannot be used: {reason(done)}")
+        return done.returncode == 0
+
     def begin(self, *, first: bool) -> bool:
         """Make the repository if there is none and this is the FIRST backup; return whether it was made. One that is gone is no reason to make another."""
-        done = self.run("cat", "config")
-        if done.returncode == 0:
+        if self.is_there():
             return False
-        if done.returncode != ABSENT or not first:
-            raise NousVmError(f"the repository cannot be used: {'it is gone' if done.returncode == ABSENT else reason(done)}")
+        if not first:
+            raise NousVmError("the repository cannot be used: it is gone")
         self.ordered("init")
         return True
 
@@ -110,6 +125,14 @@ def documents(text: str) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
+def complaints() -> bytes:
+    """Return what ssh complained of in the last command, in lines as restic prints them."""
+    try:
+        return b"".join(b"\nsubprocess ssh: " + line for line in read_file(SSH_LOG).splitlines())
+    except FileNotFoundError:
+        return b""
+
+
 def locked(done: Completed) -> str:
     """Return what restic printed of a lock that was in its way, nothing if none was."""
     found = LOCKED.search(done.stderr.decode("utf-8", "replace"))
@@ -117,5 +140,24 @@ def locked(done: Completed) -> str:
 
 
 def reason(done: Completed) -> str:
-    """Return why restic failed: it prints some of that as JSON, and some behind a word; of a lock it says most before its last line."""
-    return locked(done) or done.complaint.removeprefix("Fatal: ")
+    """Return why restic failed, in one line. It says that in the middle, and ends with an address, or with what ended it."""
+    if found := locked(done):
+        return found
+    lines = [message(line) for line in done.stderr.decode("utf-8", "replace").splitlines()]
+    fatal = next((line.removeprefix(FATAL) for line in reversed(lines) if line.startswith(FATAL)), "")
+    tried, of_ssh = ([match[1] for line in lines if (match := form.search(line))] for form in (AGAIN, SSH))
+    if tried and (not fatal or "context canceled" in fatal):
+        found = f"tried again until the time was over: {tried[-1]}"
+    elif of_ssh and fatal:
+        found = f"ssh: {of_ssh[-1].removeprefix('ssh: ')}"
+    else:
+        found = fatal or done.complaint
+    return printable(USERINFO.sub("", found))
+
+
+def message(line: str) -> str:
+    """Return what a line of restic's says: some are JSON."""
+    try:
+        return str(json.loads(line)["message"]) if line.startswith("{") else line
+    except (ValueError, KeyError, TypeError):
+        return line

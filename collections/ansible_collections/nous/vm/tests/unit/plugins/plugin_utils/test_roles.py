@@ -357,6 +357,22 @@ WRONG: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         {"backup_repository": "sftp:a@b.c:/x", "backup_password": "0123456789abcdef"},
         ['backup_ssh_key is empty, and backup_repository is "sftp:a@b.c:/x"', "backup_ssh_known_hosts is empty"],
     ),
+    "sftp at another port": (
+        "backup",
+        {
+            "backup_repository": "sftp://a@b.c:23//x",
+            "backup_password": "0123456789abcdef",
+            "backup_ssh_key": "-----BEGIN KEY-----\nx\n-----END KEY-----",
+            "backup_ssh_known_hosts": ["[b.c]:23 ssh-ed25519 AAAA"],
+        },
+        [],
+    ),
+    "sftp at no port": (
+        "backup",
+        {"backup_repository": "sftp://a@b.c:0//x"},
+        ['backup_repository is "sftp://***@b.c:0//x"; allowed is nothing'],
+    ),
+    "sftp with a password": ("backup", {"backup_repository": "sftp://a:canary@b.c/x"}, ['backup_repository is "sftp://***@b.c/x"; allowed is nothing']),
     "a repository with a password": (
         "backup",
         {"backup_repository": "rest:https://ada:canary@b.c/x", "backup_password": "0123456789abcdef"},

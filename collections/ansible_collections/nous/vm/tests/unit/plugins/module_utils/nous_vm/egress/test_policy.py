@@ -93,6 +93,13 @@ def test_the_kernel_has_them_in_its_list(address: str) -> None:
     assert policy.within(ipaddress.ip_address(address.partition("%")[0]), policy.NETWORKS)
 
 
+def test_what_python_knows_to_be_special_needs_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that becomes special is one to a Python that was told, before it is in this list."""
+    monkeypatch.setattr(policy, "NETWORKS", ())
+    with pytest.raises(Denied, match="none is public"):
+        policy.permitted(["10.1.2.3", "fd00::1"], API, nobody)
+
+
 def test_no_public_address_is_in_the_list() -> None:
     assert not any(policy.within(ipaddress.ip_address(each), policy.NETWORKS) for each in [*PUBLIC, "1.1.1.1", "8.8.8.8", "2606:4700::1111"])
 

@@ -71,6 +71,8 @@ DENIED = {
     "a blank before the colon": ("form", head(GOOD, "Content-Length : 3")),
     "a bare line feed": ("form", head(GOOD, "X: y\nHost: evil.example.org")),
     "a bare carriage return": ("form", head(GOOD, "X: y\rz")),
+    "a bare line feed behind the first line": ("form", head("api.anthropic.com:443 HTTP/1.1\nX: y", first="CONNECT {}")),
+    "a bare line feed at the end": ("form", head(GOOD, "X: y\n")),
     "a control character": ("form", head(GOOD, "X: \x1b[2J")),
     "too many headers": ("size", head(GOOD, *["X: y"] * 33)),
 }

@@ -37,12 +37,14 @@ class Repository:
         self.broken, self.count = "", 0
         self.locked = ""  # "stale" until it is unlocked, or "held" by somebody
         self.properties: list[str] = []
+        self.times: dict[str, float] = {}  # how long each command may take
 
-    def __call__(self, _unit: str, properties: Iterator[str], argv: list[str | Path], **_how: Any) -> Completed:
+    def __call__(self, _unit: str, properties: Iterator[str], argv: list[str | Path], *, timeout: float, **_how: Any) -> Completed:
         self.properties = list(properties)
         words = [str(each) for each in argv[1:] if not str(each).startswith(("--repo", "--retry-lock", "--option", "--no-cache"))]
         words = words[1:] if words[0].startswith("/") else words
         self.calls.append(words)
+        self.times[words[0]] = timeout
         if self.broken and self.broken in words[0]:
             return Completed(1, b"", b"Fatal: wrong password or no key found")
         if not self.made and words[0] != "init":
@@ -155,6 +157,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
             monkeypatch.setattr(module, attribute, place, raising=False)
     monkeypatch.setattr(placing, "BEFORE", made.before)
     monkeypatch.setattr(restic, "in_unit", made.repository)
+    monkeypatch.setattr(restic, "SSH_LOG", tmp_path / "ssh.log")
     monkeypatch.setattr(operations, "in_unit", made.verify)
     monkeypatch.setattr(sets, "machine", lambda: "0" * 32)
     monkeypatch.setattr(operations, "_database", lambda: (made.database, lambda path: shutil.copy(made.database, path), "git-1-py3.13"))
