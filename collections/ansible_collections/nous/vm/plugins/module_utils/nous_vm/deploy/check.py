@@ -20,7 +20,7 @@ from ..names import Names
 from ..programs import run
 from ..systemd import journal, show
 from . import audited, running, traffic
-from .operations import LOCK
+from .configuration import LOCK
 from .proxy import Proxy
 from .service import Service, service
 

@@ -13,6 +13,7 @@ from ..errors import UsageError
 from ..names import CONFIGURATION
 
 PATH = CONFIGURATION / "deploy.json"
+LOCK = "deployment"  # whoever deploys, rolls back, restores or backs up holds it
 
 
 class Configuration(NamedTuple):

@@ -17,8 +17,6 @@ from .server import PATIENCE
 from .service import Service
 from .traffic import left_paused
 
-LOCK = "deployment"
-
 
 def actions(service: Service, release: str, anew: bool = False) -> list[str]:
     """Return what has to be done to have a release deployed: build, reload, enable, switch, proxy, start, resume, forgive; none if all is so already.

@@ -18,8 +18,8 @@ from ..locks import CONNECTION, LOCAL, held, origin, whoever
 from ..names import COMMAND
 from ..programs import run
 from ..systemd import transient
+from .configuration import LOCK
 from .deployment import FAILURES, Deployment
-from .operations import LOCK
 from .service import Service
 
 NOTHING = {"changed": False}  # what recover prints if nothing was interrupted

@@ -14,8 +14,9 @@ from ...cli import Result
 from ...errors import NousVmError
 from ...events import record
 from ...locks import held
+from ..configuration import LOCK
 from ..deployment import Deployment
-from ..operations import LOCK, back_up
+from ..operations import back_up
 from ..service import service
 
 if TYPE_CHECKING:

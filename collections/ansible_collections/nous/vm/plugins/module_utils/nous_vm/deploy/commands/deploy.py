@@ -20,7 +20,8 @@ from ...errors import UsageError
 from ...events import record
 from ...locks import holder
 from ...output import complain
-from ..operations import LOCK, check, deploy
+from ..configuration import LOCK
+from ..operations import check, deploy
 from ..service import Service, service
 from ..transient import here, in_unit, result
 

@@ -15,8 +15,8 @@ from ...cli import Result
 from ...errors import LockedError
 from ...events import record
 from ...locks import held
+from ..configuration import LOCK
 from ..deployment import Deployment
-from ..operations import LOCK
 from ..service import service
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from ...atomic import read_json
 from ...cli import Result
 from ...foreign import printable
 from ...locks import holder
-from ..operations import LOCK
+from ..configuration import LOCK
 from ..service import Service, service
 
 if TYPE_CHECKING:

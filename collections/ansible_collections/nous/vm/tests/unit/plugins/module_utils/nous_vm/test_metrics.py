@@ -27,7 +27,8 @@ from ansible_collections.nous.vm.plugins.module_utils.nous_vm.watch import metri
 ROWS = [Finding("deploy", "health", "ok", "y"), Finding("watch", 'mode of "a"\\', "fail", "z")]
 STAT = (
     "# pxname,svname,qcur,scur,stot,hrsp_2xx,hrsp_5xx,qtime,ttime,rate,\n"
-    "nous,FRONTEND,,3,,41,2,,,1,\nnous,with_token,,1,30,,,,,,\nnous,tokenless,,2,13,,,,,,\nrequests,nous,0,0,0,,,0,0,0,\nrequests,BACKEND,4,2,40,,,15,303,0,\nstreams,BACKEND,0,0,3,,,0,,0,\n"
+    "nous,FRONTEND,,3,,41,2,,,1,\nnous,with_token,,1,30,,,,,,\nnous,tokenless,,2,13,,,,,,\n"
+    "requests,nous,0,0,0,,,0,0,0,\nrequests,BACKEND,4,2,40,,,15,303,0,\nstreams,BACKEND,0,0,3,,,0,,0,\n"
 )
 
 
