@@ -28,7 +28,7 @@ def ask(address: str) -> str:
             words = connection.recv(1 << 16).split(b" ", 2)
             return words[1].decode() if len(words) > 1 else "no answer"
     except ConnectionRefusedError:
-        return "refused"
+        return "connection refused"
     except OSError as error:
         return type(error).__name__
 
