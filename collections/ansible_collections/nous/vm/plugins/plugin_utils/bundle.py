@@ -48,6 +48,10 @@ def lost(values: Values, about: dict[str, t.Any]) -> Iterator[Fault]:
     if "NOUS_DB_URL" in about.get("secrets", []) and "NOUS_DB_URL" not in values["nous_service_secrets"]:
         given = "has no NOUS_DB_URL, and this host's server is told by it where its database is (/etc/nous/nous.env)"
         yield Fault("nous_service_secrets", given, "the same", "{NOUS_DB_URL: sqlite:////var/lib/nous/state.db}")
+    for path in about.get("foreign", []):
+        user = values["nous_service_user"]
+        given = f"names {path} as the server's own, which is no file of its account, or a link"
+        yield Fault("/etc/nous/nous.env", given, f"files of {user} alone, because the server could have written it", f"sudo chown {user}: {path}")
     if about.get("conflict"):
         log = values["nous_service_audit_path"]
         given = f"is {log}, and there are two logs: the server of this host writes to {shown(about['conflict'])}"

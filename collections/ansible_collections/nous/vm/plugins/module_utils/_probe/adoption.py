@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import re
+import stat
 import typing as t
 from pathlib import Path
 
+from .._accounts import uid_of
 from ..nous_vm.deploy.units import UNITS
 from ..nous_vm.errors import ForeignError
 from ..nous_vm.foreign import printable, read_file
@@ -29,12 +31,12 @@ SECRET = re.compile("KEY|URL|TOKEN|SECRET|PASSWORD|HEADERS")
 
 
 def bundle(asked: dict[str, str]) -> dict[str, t.Any]:
-    """Return what of the bundle is there. asked: root of the releases, path of the log.
+    """Return what of the bundle is there. asked: root of the releases, path of the log, user of the server.
 
     left: what is to be set aside, by path, with what it is; nothing if there is no bundle. running: its units. entries: what is in the checkout.
     updates: what its updater wrote. settings: those of its server that are no secrets. secrets: the names of the others. logs: where the server's log, its
-    archives and anchors are to be, by where they are, if that is elsewhere. conflict: the log, if there is one in both places. begun: the folder of an adoption
-    that is not complete.
+    archives and anchors are to be, by where they are, if that is elsewhere. conflict: the log, if there is one in both places. foreign: what would be moved
+    and is no file of the server's account. begun: the folder of an adoption that is not complete.
     """
     units, root = _units(), Path(asked["root"])
     checkout = {str(root): "a checkout of nous's own bundle"} if sum((root / name).exists() for name in CHECKOUT) > 1 else {}
@@ -42,6 +44,7 @@ def bundle(asked: dict[str, str]) -> dict[str, t.Any]:
     left = units | checkout | rules
     settings = _settings() if left else {}
     log, audit = Path(asked["log"]), Path(settings.get("NOUS_AUDIT_PATH", asked["log"]))
+    logs = _logs(log, audit, settings)
     return {
         "left": left,
         "running": sorted(path.rpartition("/")[2] for path in units if not path.endswith(".conf")),
@@ -49,7 +52,8 @@ def bundle(asked: dict[str, str]) -> dict[str, t.Any]:
         "settings": {name: printable(value, LONGEST) for name, value in settings.items() if not SECRET.search(name)},
         "secrets": sorted(name for name in settings if SECRET.search(name)),
         "updates": [str(path) for path in _listed(audit.parent) if path.name.startswith("auto-update.")] if left else [],
-        "logs": _logs(log, audit, settings),
+        "logs": {str(path): str(new) for path, new in logs.items()},
+        "foreign": [printable(str(path), LONGEST) for path in logs if not _is_file_of(path, asked["user"])],
         "conflict": str(audit) if audit != log and audit.exists() and log.exists() else "",
         "begun": _text(BEGUN).strip(),
     }
@@ -98,10 +102,16 @@ def _settings() -> dict[str, str]:
     return {name: value[1:-1] if value[:1] in ("'", '"') and value[-1:] == value[:1] and len(value) > 1 else value for name, value in found}
 
 
-def _logs(log: Path, audit: Path, settings: dict[str, str]) -> dict[str, str]:
+def _logs(log: Path, audit: Path, settings: dict[str, str]) -> dict[Path, Path]:
     """Return what is to be moved, the log last: a move that is interrupted goes on as long as it is there."""
     anchors = Path(settings.get("NOUS_ANCHOR_PATH", audit.parent / "audit-anchors.jsonl"))
     archives = [path for path in _listed(audit.parent) if re.fullmatch(rf"{re.escape(audit.name)}[.][0-9]+([.]gz)?", path.name)]
     moves = {path: log.parent / (log.name + path.name.removeprefix(audit.name)) for path in archives}
     moves |= {anchors: log.parent / anchors.name, audit: log}
-    return {str(path): str(new) for path, new in moves.items() if path != new and path.is_file()}
+    return {path: new for path, new in moves.items() if path != new and path.is_file()}
+
+
+def _is_file_of(path: Path, user: str) -> bool:
+    """Tell whether it is a file, and a user's own. The bundle gives the folder of the settings to the server, which could name any file there."""
+    about = path.lstat()
+    return stat.S_ISREG(about.st_mode) and about.st_nlink == 1 and about.st_uid == uid_of(user)

@@ -162,7 +162,7 @@ def questions(values: Values) -> Questions:
         "pythons": [values["nous_service_python"]],
         "space": [root],
         "server": {"root": root},
-        "bundle": {"root": root, "log": values["nous_service_audit_path"]},
+        "bundle": {"root": root, "log": values["nous_service_audit_path"], "user": values["nous_service_user"]},
         "paths": [root, f"{root}/releases", f"{root}/backups", values["nous_service_home"]],
         "units": ["nous.service", "nous-state-flush.timer", "nous-recover.service", "nous-follow.timer"],
     }

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ class Host:
         self.folder = folder
         for name, path in {"UNITS": "units", "RULES": "logrotate.d", "ENVIRONMENT": "nous.env", "BEGUN": "adopting"}.items():
             monkeypatch.setattr(probe, name, folder / path)
-        self.root, self.log = folder / "opt", folder / "log/audit.jsonl"
+        self.root, self.log, self.user = folder / "opt", folder / "log/audit.jsonl", str(os.geteuid())
 
     def put(self, path: str, content: str = "") -> str:
         made = self.folder / path
@@ -30,7 +31,7 @@ class Host:
         return str(made)
 
     def found(self) -> dict[str, Any]:
-        return probe.bundle({"root": str(self.root), "log": str(self.log)})
+        return probe.bundle({"root": str(self.root), "log": str(self.log), "user": self.user})
 
 
 @pytest.fixture
@@ -98,6 +99,22 @@ def test_a_log_elsewhere_is_moved_last(host: Host) -> None:
     assert found["conflict"] == ""
     host.put("log/audit.jsonl")
     assert host.found()["conflict"] == old[3]
+
+
+@pytest.mark.parametrize("how", ["another's", "a link", "a second name"])
+def test_what_the_settings_name_is_moved_only_if_it_is_the_servers_own(host: Host, how: str) -> None:
+    """The bundle gives /etc/nous to the server, which could name a key of the host as its log."""
+    host.put("units/nous.service")
+    log = host.put("elsewhere/audit.jsonl")
+    host.put("nous.env", f"NOUS_AUDIT_PATH={log}\n")
+    assert host.found()["foreign"] == []
+    key = host.put("etc/ssh/key")
+    if how == "another's":
+        host.user = str(os.geteuid() + 1)
+    else:
+        os.unlink(log)
+        (os.symlink if how == "a link" else os.link)(key, log)
+    assert host.found()["foreign"] == [log]
 
 
 def test_a_log_in_its_place_stays(host: Host) -> None:

@@ -657,6 +657,8 @@ def test_in_an_adoption_the_bundle_is_no_fault_and_data_elsewhere_is() -> None:
     assert state.startswith("nous_service_settings has OAuth's files in /var/lib/nous/auth, and this host's server in \"/var/lib/nous/o\"")
     assert url.startswith("nous_service_secrets has no NOUS_DB_URL")
     assert log.startswith("nous_service_audit_path is /var/log/nous/audit.jsonl, and there are two logs")
+    (key,) = judged("nous_service", adopt=True, bundle=sound | {"foreign": ["/etc/shadow"]})
+    assert key.startswith("/etc/nous/nous.env names /etc/shadow as the server's own, which is no file of its account")
     given = {"nous_service_settings": {"NOUS_OAUTH_STATE_DIR": "/var/lib/nous/o"}, "nous_service_secrets": {"NOUS_DB_URL": "sqlite:////var/lib/nous/s.db"}}
     assert judged("nous_service", given, adopt=True, bundle=others | {"conflict": ""}) == []
 
