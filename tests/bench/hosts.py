@@ -57,22 +57,35 @@ class Member(Host):
 
 
 class Memory(threading.Thread):
-    """The most memory that the processes of a session had together."""
+    """The most memory that a process and all below it had together. A fork of Ansible's has a session of its own."""
 
-    def __init__(self, session: int) -> None:
+    def __init__(self, top: int) -> None:
         super().__init__(daemon=True)
-        self.session, self.most, self.ended = session, 0.0, threading.Event()
+        self.top, self.most, self.ended = top, 0.0, threading.Event()
 
     def run(self) -> None:
         while not self.ended.wait(0.3):
-            self.most = max(self.most, sum(map(self.share, Path("/proc").glob("[0-9]*"))))
+            self.most = max(self.most, sum(map(share, self.tree())))
 
-    def share(self, process: Path) -> float:
-        with suppress(OSError, IndexError):  # it ended meanwhile
-            session = (process / "stat").read_text().rpartition(")")[2].split()[3]
-            if int(session) == self.session and (match := SHARE.search((process / "smaps_rollup").read_text())):
-                return int(match[1]) / 1024
-        return 0.0
+    def tree(self) -> set[int]:
+        """Return the numbers of the process and of those below it."""
+        parents = {}
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # it ended meanwhile
+                parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+        found, more = set[int](), {self.top}
+        while more:
+            found |= more
+            more = {child for child, parent in parents.items() if parent in more}
+        return found
+
+
+def share(process: int) -> float:
+    """Return the memory of a process in MB, its share of what it has together with others; 0 if it has ended."""
+    with suppress(OSError):
+        if match := SHARE.search(Path(f"/proc/{process}/smaps_rollup").read_text()):
+            return int(match[1]) / 1024
+    return 0.0
 
 
 def play(members: list[Member], forks: int, strategy: str = "linear") -> tuple[Run, int]:
@@ -83,9 +96,7 @@ def play(members: list[Member], forks: int, strategy: str = "linear") -> tuple[R
     environment = os.environ | {"PATH": f"{REPOSITORY / '.venv/bin'}:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_STRATEGY": strategy}
     begun = time.monotonic()
     with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(
-            command, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
+        process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
         memory = Memory(process.pid)
         memory.start()
         _pid, status, used = os.wait4(process.pid, 0)
