@@ -47,7 +47,7 @@ def _move(path: str, new: str) -> str:
         if error.errno != errno.EXDEV:
             raise
         _copy(path, target)
-    for folder in {os.path.dirname(path), os.path.dirname(target)}:
+    for folder in (os.path.dirname(target), os.path.dirname(path)):
         sync_directory(Path(folder))
     return target
 
