@@ -134,7 +134,8 @@ class Dialogue:
     def _read(self) -> bool:
         """Read what there is; tell whether there may be more of its output."""
         while left := max(self.deadline - time.monotonic(), 0):
-            for key, _events in self.selector.select(left):
+            # What it complains of first: one that floods the other is always ready there.
+            for key, _events in sorted(self.selector.select(left), key=lambda each: str(each[0].data)):
                 block = os.read(key.fd, BLOCK)
                 if not block:
                     self.selector.unregister(key.fileobj)

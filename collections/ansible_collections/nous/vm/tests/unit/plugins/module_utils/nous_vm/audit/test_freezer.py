@@ -68,7 +68,7 @@ def ask(connection: socket.socket, tell: int, what: bytes) -> None:
 
 @pytest.fixture
 def scene(place: Place, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
-    monkeypatch.setattr(freezer, "LIMIT", 0.3)
+    monkeypatch.setattr(freezer, "LIMIT", 1.0)
     monkeypatch.setattr(freezer, "FREEZE", 0.1)
     yield Scene(place, Kernel(monkeypatch), tmp_path_factory.mktemp("socket") / "s")
 
