@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,9 @@ from wire import VENDOR
 
 BACKUP = {"backup_repository": "/srv/repository/nous", "backup_password": "a password of the test alone", "backup_schedule": "yearly"}
 JWKS = "/var/lib/nous-vm-checkpoint/nous/jwks.json"
+# It has the units of a warm standby.
+SCALE = container.ROOT / "docs/scale.md"
+STANDBY = "/srv/standby"
 
 
 class Machine(Site):
@@ -39,8 +44,8 @@ class Machine(Site):
         for address in (VENDOR, "203.0.113.7", "203.0.113.5"):
             self.sh(f"ip address replace {address}/32 dev lo")
 
-    def run(self, playbook: str) -> None:
-        done = self.play(playbook, **BACKUP)
+    def run(self, playbook: str, **variables: str) -> None:
+        done = self.play(playbook, **BACKUP | variables)
         assert done.returncode == 0, done.stdout[-6000:]
 
     def destroy(self) -> None:
@@ -67,6 +72,41 @@ def machines(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[M
         for each in made:
             subprocess.run(["docker", "rm", "--force", "--volumes", each.container], check=False, capture_output=True)
         subprocess.run(["docker", "volume", "rm", volume], check=False, capture_output=True)
+
+
+def documented(name: str) -> str:
+    """Return a unit of the warm standby as the page has it."""
+    found = re.search(rf"^   # /etc/systemd/system/{name}\n(.*?)\n   (?:```|# )", SCALE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    assert found
+    return textwrap.dedent(found[1]) + "\n"
+
+
+@only_full("two sites")
+def test_a_warm_standby(machines: tuple[Machine, Machine]) -> None:
+    """A timer copies the repository; a host is made of the copy when both the old one and its repository are gone."""
+    old, new = machines
+    old.boot()
+    old.run("site")
+    old.sign_in()
+    old.sh("systemctl start nous-backup.service")
+    new.boot()
+    for kind in ("service", "timer"):
+        text = documented(f"nous-standby.{kind}").replace("sftp:backup@storage.example.org:/srv/nous", "/srv/repository/nous")
+        new.put(f"/etc/systemd/system/nous-standby.{kind}", text)
+    new.sh(f"mkdir --mode=0700 {STANDBY}; umask 077; printf '%s\n' '{BACKUP['backup_password']}' > {STANDBY}/password")
+    copy = f"restic --repo {STANDBY}/nous --password-file {STANDBY}/password"
+    new.sh(f"{copy} init --copy-chunker-params --from-repo /srv/repository/nous --from-password-file {STANDBY}/password")
+    new.sh("systemctl daemon-reload; systemctl enable --now nous-standby.timer; systemctl start nous-standby.service")
+    assert new.sh("systemctl show --value --property=Result nous-standby.service") == "success"
+    new.sh("systemctl start nous-standby.service")
+    assert len(json.loads(new.sh(f"{copy} snapshots --json"))) == 1, "what is there is not copied again"
+
+    begun = time.monotonic()
+    old.destroy()
+    new.sh("umount /srv/repository")
+    new.run("restore_host", backup_repository=f"{STANDBY}/nous")
+    wait(lambda: new.served(old.token), "the standby to serve the old token")
+    print(f"RTO of a warm standby: {time.monotonic() - begun:.0f} s from the destroyed host to a served client")
 
 
 @only_full("two sites")
