@@ -121,6 +121,8 @@ class Staging:
         own(self.folder.parent)
         self.folder.mkdir(mode=0o700)
         began = time.time()  # nothing that was written before is missing
+        # Before the log is copied: what is rotated from now on is none of these, and makes the set another one.
+        known = {str(path): about for path, about in archives(self.about)}
         for path in expanded(self.about.append):
             self._take(path, whole_lines=True)
         if database is not None:
@@ -137,7 +139,7 @@ class Staging:
             "at": began,
             "release": release,
             "files": self.files,
-            "archives": {str(path): about for path, about in archives(self.about)},
+            "archives": known,
         }
         manifest["directories"] = directories([each["path"] for each in self.files.values()] + list(manifest["archives"]))
         write_json(self.folder / MANIFEST, manifest)

@@ -59,6 +59,24 @@ def test_a_rotation_in_the_middle(site: Site) -> None:
     assert operations.drill(site.about)["ok"]
 
 
+def test_a_rotation_while_the_database_is_copied(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That may take as long as a deployment does, and the log is copied before it: no record is in the set twice."""
+    log = site.live / "log/audit.jsonl"
+    log.write_text('{"a": 1}\n{"a": 2}\n')
+
+    def export(path: Path) -> None:
+        if log.read_text():
+            log.rename(site.live / "log/audit.jsonl.2")
+            log.write_text("")
+        shutil.copy(site.database, path)
+
+    monkeypatch.setattr(operations, "_database", lambda: (site.database, export, "git-1-py3.13"))
+    operations.back_up(site.about)
+    operations.fetch(site.about, site.drill)
+    there = [line for path in site.drill.rglob("audit.jsonl*") for line in path.read_text().splitlines() if line.endswith("}")]
+    assert sorted(there) == ['{"a": 0}', '{"a": 1}', '{"a": 2}']
+
+
 def test_a_log_that_is_always_rotated(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sets, "still", lambda *_about: False)
     with pytest.raises(NousVmError, match="rotated during each of 3 attempts"):
