@@ -44,7 +44,7 @@ def bundle(asked: dict[str, str]) -> dict[str, t.Any]:
     left = units | checkout | rules
     settings = _settings() if left else {}
     log, audit = Path(asked["log"]), Path(settings.get("NOUS_AUDIT_PATH", asked["log"]))
-    logs = _logs(log, audit, settings)
+    logs = _logs(log, audit, settings) if left else {}
     return {
         "left": left,
         "running": sorted(path.rpartition("/")[2] for path in units if not path.endswith(".conf")),

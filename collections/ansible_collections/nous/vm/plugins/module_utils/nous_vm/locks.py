@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .atomic import own_directory
@@ -90,15 +91,7 @@ def holder(name: str) -> str | None:
 
 def taken(descriptor: int, wait: float) -> bool:
     """Take the lock of an open file itself until it is closed; return whether that was possible within WAIT seconds. Who may read it can be in the way."""
-    deadline = time.monotonic() + wait
-    while True:
-        try:
-            _lock(fcntl.F_OFD_SETLK, descriptor)
-            return True
-        except (BlockingIOError, PermissionError):
-            if time.monotonic() >= deadline:
-                return False
-        time.sleep(POLL)
+    return _within(lambda: _lock(fcntl.F_OFD_SETLK, descriptor), time.monotonic() + wait)
 
 
 @contextlib.contextmanager
@@ -112,20 +105,22 @@ def directories(*paths: Path, wait: float) -> Iterator[None]:
         for path in dict.fromkeys(paths):  # two descriptions of one directory would wait for each other
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             stack.callback(os.close, descriptor)
-            while not _flocked(descriptor):
-                if time.monotonic() >= deadline:
-                    raise LockedError(f"{path} is locked by somebody who works on the keys in it; wait for the end of a playbook, and try again")
-                time.sleep(POLL)
+            # By flock(2), whose lock is another than that of taken().
+            if not _within(functools.partial(fcntl.flock, descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB), deadline):
+                raise LockedError(f"{path} is locked by somebody who works on the keys in it; wait for the end of a playbook, and try again")
         yield
 
 
-def _flocked(descriptor: int) -> bool:
-    """Take the lock that flock(2) gives, which is another than that of whole files here; return whether that was possible at once."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _within(take: Callable[[], object], deadline: float) -> bool:
+    """Try to take a lock, at least once, until a time of the monotonic clock; return whether that was possible."""
+    while True:
+        try:
+            take()
+            return True
+        except (BlockingIOError, PermissionError):
+            if time.monotonic() >= deadline:
+                return False
+        time.sleep(POLL)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import pause, times
 from ..atomic import read_json
+from ..errors import NousVmError
 from ..exposure import kept
 from ..foreign import printable, read_file
 from ..health import SERVICE, Row, permissions, sandbox, unit_rows
@@ -158,17 +159,22 @@ def traffic_row(proxy: Proxy) -> Row:
 
 def directives(units: list[str]) -> Row:
     """Return the row on the directives that this host's systemd does not know."""
-    code = 0
-
-    def ask() -> list[str] | None:
-        nonlocal code
-        done = run(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *units], timeout=50, merge=True)
-        found = re.findall(r"^(/\S+?):(\d+): (?:Unknown key|Unknown system call|Failed to parse)", done.text, re.MULTILINE)
-        lines = {(path, int(number)): read_file(path).decode("utf-8", "replace").splitlines()[int(number) - 1] for path, number in found}
-        code = 0 if lines else done.returncode
-        return None if code else sorted({printable(line.partition("=")[0]) for line in lines.values()})
-
-    unknown = kept("directives", units, ask)
-    if unknown is None:
-        return Row("directives", "unknown", f"systemd-analyze verify ended with {code}")
+    try:
+        unknown = kept("directives", units, lambda: unknown_directives(units))
+    except VerifyError as error:
+        return Row("directives", "unknown", str(error))
     return Row("directives", "warn" if unknown else "ok", f"ignored by this systemd: {', '.join(unknown)}" if unknown else "all known to this systemd")
+
+
+class VerifyError(NousVmError):
+    """systemd-analyze verify failed for another reason than a directive that systemd does not know."""
+
+
+def unknown_directives(units: list[str]) -> list[str]:
+    """Return the directives of units that this host's systemd does not know. Raises VerifyError."""
+    done = run(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *units], timeout=50, merge=True)
+    found = re.findall(r"^(/\S+?):(\d+): (?:Unknown key|Unknown system call|Failed to parse)", done.text, re.MULTILINE)
+    lines = {(path, int(number)): read_file(path).decode("utf-8", "replace").splitlines()[int(number) - 1] for path, number in found}
+    if done.returncode and not lines:
+        raise VerifyError(f"systemd-analyze verify ended with {done.returncode}")
+    return sorted({printable(line.partition("=")[0]) for line in lines.values()})

@@ -145,8 +145,7 @@ def fetch(about: Configuration, folder: Path, snapshot: str = "latest", *, cache
     shutil.rmtree(folder, ignore_errors=True)
     own(folder.parent)
     folder.mkdir(mode=0o700)
-    if not restic.is_there():
-        raise NousVmError("the repository cannot be used: it is gone")
+    restic.begin(first=False)  # before anything that would try for long
     newest = restic.snapshots()
     chosen = [each for each in newest if snapshot in ("latest", each["short_id"], each["id"])][-1:]
     if not chosen:
