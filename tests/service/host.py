@@ -66,9 +66,9 @@ class Host:
         self.container = container.shared_name(f"nous-vm-service-test-{platform}")
         self.release = self.pack("1.0.0")
 
-    def boot(self) -> None:
-        """Start the container, with the addresses that clients come from."""
-        container.start(self.container, f"nous-vm-host:{self.platform}-packages", *FLAGS, *MIGRATE, *CACHES)
+    def boot(self, *options: str) -> None:
+        """Start the container, with options of docker, and the addresses that clients come from."""
+        container.start(self.container, f"nous-vm-host:{self.platform}-packages", *FLAGS, *MIGRATE, *CACHES, *options)
         self.sh("until systemctl is-system-running --wait 2>&1 | grep -Eqx 'running|degraded'; do sleep 0.1; done")
         for address in (VENDOR, OPERATOR, STRANGER):
             self.sh(f"ip address replace {address}/32 dev lo")
@@ -105,9 +105,13 @@ class Host:
         subprocess.run([REPOSITORY / "tests/standin/pack.py", f"--version={version}", f"--fault={fault}", archive], check=True)
         return archive
 
-    def play(self, playbook: str = "site", /, *options: str, **variables: object) -> subprocess.CompletedProcess[str]:
+    def command(self, playbook: str = "site", /, *options: str, **variables: object) -> list[str]:
+        """Return the command that runs a playbook."""
         extra = json.dumps(SITE | {"nous_service_archive": str(self.release)} | variables)
-        command = ["ansible-playbook", f"playbooks/{playbook}.yml", "--inventory", f"{self.container},", "--extra-vars", extra, *options]
+        return ["ansible-playbook", f"playbooks/{playbook}.yml", "--inventory", f"{self.container},", "--extra-vars", extra, *options]
+
+    def play(self, playbook: str = "site", /, *options: str, **variables: object) -> subprocess.CompletedProcess[str]:
+        command = self.command(playbook, *options, **variables)
         return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
 
     @functools.cached_property
@@ -154,6 +158,20 @@ class Host:
         given = {"grant_type": "authorization_code", "client_id": client_id, "redirect_uri": back, "code_verifier": verifier}
         given |= {"code": parse_qs(urlsplit(location).query)["code"][0]}
         self.token = post("/token", "application/x-www-form-urlencoded", urlencode(given))["access_token"]
+
+    def served(self, token: str, method: str = "tools/list", **parameters: object) -> bool:
+        """Tell whether the gateway and the server take a token, by a request."""
+        request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}).encode()
+        headers = (f"Authorization: Bearer {token}", "Content-Type: application/json", "Accept: application/json, text/event-stream")
+        return self.is_ok("/", *headers, method="POST", body=request)
+
+    def is_ok(self, target: str, *headers: str, method: str = "GET", body: bytes = b"") -> bool:
+        """Tell whether a client at a listed address is answered with 200."""
+        try:
+            status: int = self.client.ask(VENDOR, target, *headers, method=method, body=body).status
+        except (OSError, ValueError):
+            return False
+        return status == 200
 
     @contextlib.contextmanager
     def load(self, rate: float = RATE) -> Iterator[Load]:

@@ -12,7 +12,7 @@ from collections import Counter
 
 import pytest
 from controller import REPOSITORY, wait
-from host import SITE, UNIT, Host, only_full, only_on
+from host import UNIT, Host, only_full, only_on
 from loads import FULL
 from releases import CURRENT, ENVIRONMENT, PROGRAM, ROOT, WATCH, Act, Releases, command_in, done, plan, stopped_at, unwatch, watch
 from wire import OPERATOR, STRANGER, VENDOR
@@ -214,7 +214,7 @@ TASKS = {"Run the build": 1, "Write configuration, units and package": 1, "Deplo
 
 def kill_ansible(host: Host, task: str, number: int, **variables: object) -> None:
     """Begin to apply the site, and kill it at a task of the role, the how many-th of its name. What it began on the host is left to itself."""
-    command = ["ansible-playbook", "playbooks/site.yml", "--inventory", f"{host.container},", "--extra-vars", json.dumps(SITE | variables)]
+    command = host.command(**variables)
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, start_new_session=True) as asked:
         assert asked.stdout
         for line in asked.stdout:

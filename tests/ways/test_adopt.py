@@ -20,9 +20,7 @@ import container
 from alone import only_full
 from controller import REPOSITORY, wait
 from forms import PLATFORMS
-from host import SITE
 from host import Host as Site
-from wire import OPERATOR, STRANGER, VENDOR
 
 UNITS = "/etc/systemd/system"
 VERIFY = "/usr/local/sbin/nous-vm audit verify --json"
@@ -35,13 +33,6 @@ class Machine(Site):
         super().__init__(platform, work)
         self.container = container.shared_name(f"nous-vm-adopt-test-{platform}")
 
-    def boot(self) -> None:
-        flags = [*container.FLAGS, *container.MIGRATE, *container.CACHES]
-        container.start(self.container, f"nous-vm-host:{self.platform}-packages", *flags)
-        self.sh("until systemctl is-system-running --wait 2>&1 | grep -Eqx 'running|degraded'; do sleep 0.1; done")
-        for address in (VENDOR, OPERATOR, STRANGER):
-            self.sh(f"ip address replace {address}/32 dev lo")
-
     def send(self, path: Path, there: str) -> None:
         subprocess.run(["docker", "cp", "--quiet", str(path), f"{self.container}:{there}"], check=True, capture_output=True)
 
@@ -53,32 +44,20 @@ class Machine(Site):
 
     def cut(self, condition: str) -> None:
         """Adopt it, and kill the run when a condition is true on the host."""
-        extra = json.dumps(SITE | {"nous_service_archive": str(self.release)})
-        command = ["ansible-playbook", "playbooks/adopt.yml", "--inventory", f"{self.container},", "--extra-vars", extra]
-        with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, start_new_session=True) as process:
+        with subprocess.Popen(self.command("adopt"), cwd=REPOSITORY, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, start_new_session=True) as process:
             try:
                 wait(lambda: self.sh(f"if {condition}; then echo yes; fi") or process.poll() is not None, condition, 300)
                 assert process.poll() is None
             finally:
                 os.killpg(process.pid, signal.SIGKILL)
 
-    def served(self, token: str) -> bool:
-        """Tell whether gateway and server take a token."""
-        request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "note", "arguments": {"text": "here"}}}).encode()
-        headers = (f"Authorization: Bearer {token}", "Content-Type: application/json", "Accept: application/json, text/event-stream")
-        try:
-            status: int = self.client.ask(VENDOR, "/", *headers, method="POST", body=request).status
-        except (OSError, ValueError):
-            return False
-        return status == 200
+    def writes(self, token: str) -> bool:
+        """Tell whether gateway and server take a token, by a call that leaves a record."""
+        return self.served(token, "tools/call", name="note", arguments={"text": "here"})
 
     def is_there(self) -> bool:
         """Tell whether there is a server behind the gateway."""
-        try:
-            status: int = self.client.ask(VENDOR, "/.well-known/oauth-protected-resource").status
-        except (OSError, ValueError):
-            return False
-        return status == 200
+        return self.is_ok("/.well-known/oauth-protected-resource")
 
     def red(self) -> dict[str, str]:
         """Return the rows of the check that are red."""
@@ -100,10 +79,10 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         bundle.install(made)
         wait(made.is_there, "the bundle's server", 120)
         made.sign_in()
-        assert made.served(made.token)
-        assert made.served(made.token)
+        assert made.writes(made.token)
+        assert made.writes(made.token)
         bundle.archive(made)
-        wait(lambda: made.served(made.token), "the bundle's server")
+        wait(lambda: made.writes(made.token), "the bundle's server")
         yield made
     finally:
         container.remove(made.container)
@@ -129,20 +108,20 @@ def test_the_site_lists_all_that_is_in_the_way_and_changes_nothing(host: Machine
     assert "/opt/nous: a checkout of nous's own bundle" in would
     assert "NOUS_POLICY=open" in would
     assert host.sh(state) == there
-    assert host.served(host.token)
+    assert host.writes(host.token)
 
 
 def test_a_host_is_adopted_though_runs_are_cut_off(host: Machine) -> None:
     before, anchors = host.log(), host.sh("cat /var/log/nous/audit-anchors.jsonl")
     assert len(before.splitlines()) > 1
     host.cut("test -e /var/lib/nous-vm/adopting")
-    assert host.served(host.token)
+    assert host.writes(host.token)
     host.cut(f"test -e /var/lib/nous-vm/adopting.stopped && test ! -e {UNITS}/nous.service")
     assert "The host is adopted in part" in sentences(host.play("site").stdout)
 
     (outage,) = re.findall(r"is adopted, after ([0-9.]+) s without a server", sentences(host.adopt()))
     print(f"{host.platform}: {outage} s without a server, from the stop in the run that was cut off")
-    assert host.served(host.token)
+    assert host.writes(host.token)
     assert host.red() == {}
     assert " adopted " in host.sh("/usr/local/sbin/nous-vm clients list")
     assert host.log().startswith(before)
@@ -167,7 +146,7 @@ def test_a_push_brings_nothing_back_and_what_somebody_installs_again_is_mended(h
     assert "ansible-playbook nous.vm.adopt" in sentences(host.play("site").stdout)
     host.adopt()
     assert host.red() == {}
-    assert host.served(host.token)
+    assert host.writes(host.token)
 
 
 def test_the_way_back_is_as_documented(host: Machine) -> None:
@@ -177,12 +156,12 @@ def test_the_way_back_is_as_documented(host: Machine) -> None:
     assert host.play("site", **absent).returncode == 0
     first = host.sh("ls /var/lib/nous-vm/adopted | head -n 1")
     host.sh(re.sub(r"(?m)^    ", "", commands).replace("TIME", first))
-    wait(lambda: host.served(host.token), "the bundle's server", 120)
+    wait(lambda: host.writes(host.token), "the bundle's server", 120)
     assert host.sh("readlink /proc/$(systemctl show --property=MainPID --value nous.service)/cwd") == "/opt/nous"
     assert host.sh("stat --format=%a /etc /opt /var/lib") == "755\n755\n755"
 
     # The host is adopted again, and by a run that nothing cuts off.
     (outage,) = re.findall(r"is adopted, after ([0-9.]+) s without a server", sentences(host.adopt()))
     print(f"{host.platform}: {outage} s without a server")
-    assert host.served(host.token)
+    assert host.writes(host.token)
     assert host.red() == {}

@@ -21,7 +21,6 @@ from controller import wait
 from forms import PLATFORMS
 from host import SITE
 from host import Host as Site
-from wire import VENDOR
 
 BACKUP = {"backup_repository": "/srv/repository/nous", "backup_password": "a password of the test alone", "backup_schedule": "yearly"}
 JWKS = "/var/lib/nous-vm-checkpoint/nous/jwks.json"
@@ -37,12 +36,8 @@ class Machine(Site):
         super().__init__(platform, work)
         self.container, self.volume = f"{self.container}-{name}", volume
 
-    def boot(self) -> None:
-        flags = [*container.FLAGS, *container.MIGRATE, *container.CACHES, "--volume", f"{self.volume}:/srv/repository"]
-        container.start(self.container, f"nous-vm-host:{self.platform}-packages", *flags)
-        self.sh("until systemctl is-system-running --wait 2>&1 | grep -Eqx 'running|degraded'; do sleep 0.1; done")
-        for address in (VENDOR, "203.0.113.7", "203.0.113.5"):
-            self.sh(f"ip address replace {address}/32 dev lo")
+    def boot(self, *options: str) -> None:
+        super().boot("--volume", f"{self.volume}:/srv/repository", *options)
 
     def run(self, playbook: str, **variables: str) -> None:
         done = self.play(playbook, **BACKUP | variables)
@@ -50,15 +45,6 @@ class Machine(Site):
 
     def destroy(self) -> None:
         subprocess.run(["docker", "rm", "--force", "--volumes", self.container], check=True, capture_output=True)
-
-    def served(self, token: str) -> bool:
-        """Tell whether the gateway and the server take a token."""
-        request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}).encode()
-        headers = (f"Authorization: Bearer {token}", "Content-Type: application/json", "Accept: application/json, text/event-stream")
-        try:
-            return self.client.ask(VENDOR, "/", *headers, method="POST", body=request).status == 200
-        except (OSError, ValueError):
-            return False
 
 
 @pytest.fixture(params=PLATFORMS)
