@@ -3,13 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Answers what the roles ask of a host, by reading alone.
 
-Each question has a limit of time; one that breaks or is late fails by itself. A role adds a question to QUESTIONS. This package is private to the collection.
+Each question has a limit of time; one that breaks or is late fails by itself. A role adds a question to QUESTIONS; those in ASIDE are answered while the
+others are. This package is private to the collection.
 """
 
 from __future__ import annotations
 
 import functools
 import signal
+import threading
+import time
 import typing as t
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -52,6 +55,10 @@ QUESTIONS: dict[str, Callable[[t.Any], t.Any]] = {
 }
 
 
+# It takes as long as all others together, most of it in a program that it waits for.
+ASIDE = {"server"}
+
+
 class TooLate(Exception):
     """A question was not answered in time. It is no OSError, which much takes for an answer."""
 
@@ -72,6 +79,32 @@ def limited(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
+class Aside(threading.Thread):
+    """A question that is answered meanwhile, by a thread of its own, which ends with the module."""
+
+    def __init__(self, ask: Callable[[], t.Any], limit: float) -> None:
+        super().__init__(daemon=True)
+        self.ask, self.limit, self.until = ask, limit, time.monotonic() + limit
+        self.found: t.Any = None
+        self.error: Exception | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.found = self.ask()
+        except Exception as error:  # noqa: BLE001 - it is raised again where the answer is wanted
+            self.error = error
+
+    def __call__(self) -> t.Any:
+        """Return the answer, when it is there; raise what broke the question, or TooLate."""
+        self.join(max(self.until - time.monotonic(), 0))
+        if self.is_alive():
+            raise TooLate(f"no answer within {self.limit:g} s")
+        if self.error:
+            raise self.error
+        return self.found
+
+
 def answers(questions: dict[str, t.Any], key: bytes, limit: float = LIMIT) -> dict[str, t.Any]:
     """Return the answers by question, the platform, and under "failed" why others have none. key: what digests of files are keyed with."""
     asked: dict[str, Callable[[], t.Any]] = {"platform": system.platform, "paths": lambda: disk.paths(questions.get("paths", []), key)}
@@ -79,7 +112,8 @@ def answers(questions: dict[str, t.Any], key: bytes, limit: float = LIMIT) -> di
         if name in QUESTIONS:
             asked[name] = functools.partial(QUESTIONS[name], about)
     found: dict[str, t.Any] = {"failed": {name: "unknown to this probe" for name in questions if name not in asked}}
-    for name, ask in asked.items():
+    asked |= {name: Aside(ask, limit) for name, ask in asked.items() if name in ASIDE}
+    for name, ask in sorted(asked.items(), key=lambda each: each[0] in ASIDE):
         try:
             with limited(limit):
                 found[name] = ask()

@@ -9,8 +9,8 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
-from ...module_utils.nous_vm.egress.policy import DENIED, NO_NETWORKS
-from ...module_utils.nous_vm.egress.resolvers import excepted, is_address
+from ...module_utils.nous_vm.egress.policy import DENIED, NO_NETWORKS, excepted
+from ...module_utils.nous_vm.egress.resolvers import is_address
 from ..kinds import choice, cidr, hostname, integer, loopback, optional, seconds, unit_name
 from ..role import Host, Questions, Role, Values
 from ..rules import Dict, Fault, Flag, List, Rule, Text, shown

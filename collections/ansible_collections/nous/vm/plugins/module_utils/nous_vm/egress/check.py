@@ -12,7 +12,8 @@ from ..health import Row, sandbox
 from ..network import LISTEN
 from ..systemd import show
 from .configuration import Configuration, load
-from .resolvers import excepted, resolvers
+from .policy import excepted
+from .resolvers import resolvers
 
 SOCKET, SERVICE = "nous-egress.socket", "nous-egress.service"
 

@@ -62,6 +62,11 @@ def within(address: Address, networks: Iterable[Network]) -> bool:
     return any(address.version == each.version and address in each for each in networks)
 
 
+def excepted(addresses: list[str]) -> list[str]:
+    """Return those of these addresses, of name servers, that the kernel would not let the proxy reach without an exception."""
+    return [each for each in addresses if within(ipaddress.ip_address(each), NETWORKS)]
+
+
 def entry(wanted: Target, allow: Iterable[Entry]) -> Entry:
     """Return the entry that allows a target; raise Denied if there is none."""
     named = [each for each in allow if each.name == wanted.name]

@@ -10,7 +10,6 @@ import os
 
 from ..errors import ForeignError
 from ..foreign import read_file
-from . import policy
 
 RESOLV = "/etc/resolv.conf"
 MOST = 3  # that the C library asks
@@ -36,8 +35,3 @@ def is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def excepted(addresses: list[str]) -> list[str]:
-    """Return those of these addresses that the kernel would not let the proxy reach without an exception."""
-    return [each for each in addresses if policy.within(ipaddress.ip_address(each), policy.NETWORKS)]

@@ -5,5 +5,5 @@
 
 configuration: its files. admin: what Caddy serves. estate: what a Caddyfile with other sites lacks. reload, apply: a change, verified, or rolled back.
 confirmation: by whom it was reached. probe: what it answers. denials, counted: who was denied. allowed, lists: who is allowed for a time, and how old the
-vendor's list is. fetched, https: a list of the operator's own. check: the rows of the health check.
+vendor's list is. fetched, fetched_list, https: a list of the operator's own. check: the rows of the health check.
 """

@@ -12,7 +12,6 @@ from __future__ import annotations
 import ipaddress
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 from .. import atomic, events
 from ..errors import ForeignError, NousVmError
@@ -21,11 +20,11 @@ from ..names import STATE
 from ..network import Network, has_peers
 from ..systemd import show
 from . import apply, configuration, https
+from .fetched_list import Listed, current, keep
 
 UNIT = "nous-gateway-list.service"
 FOLDER = Path("/run/nous-gateway-list")  # of the unit, in which it leaves what it fetched
 FETCHED = FOLDER / "list"
-STATE_FILE = STATE / "gate-list.json"
 CADDY_FILE = STATE / "gate-list.caddy"  # which the Caddyfile imports wherever the allow list stands
 NFT_FILE = STATE / "gate-list.nft"  # which the limits of connections include
 LIMIT = 1 << 16  # bytes
@@ -35,25 +34,6 @@ WIDEST = {4: 8, 6: 16}  # shortest prefix of a network that all of a list would 
 OLD = 3 * 86400  # seconds after which somebody should look why there is no newer one
 BITS = {4: 32, 6: 128}
 HOUR = 3600
-
-
-class Listed(NamedTuple):
-    """The list as it was fetched last. fetched: seconds since the epoch."""
-
-    url: str
-    networks: list[str]
-    fetched: float
-
-
-def current() -> Listed | None:
-    """Return the list that is in service."""
-    return atomic.read_as(Listed, STATE_FILE)
-
-
-def networks() -> list[str]:
-    """Return the networks that the list in service adds."""
-    known = current()
-    return known.networks if known else []
 
 
 def fetch(url: str) -> None:
@@ -104,7 +84,7 @@ def update(url: str) -> str:
         raise NousVmError("the configuration of the gateway is not the one that was verified last; run the site, and fetch the list again then")
     made = Listed(url, found, float(int(time.time())))
     if before and before.networks == found and _files(found) == _on_disk():
-        atomic.write_json(STATE_FILE, made._asdict())
+        keep(made)
         return f"{len(found)} networks, as before"
     old = _on_disk()
     _write(_files(found))
@@ -118,7 +98,7 @@ def update(url: str) -> str:
         again = apply.serve(configuration.on_disk())
         events.record("list of networks rolled back", "failed" if again else "done", why=fault)
         raise NousVmError(f"{fault} The list from before {f'was put back, but: {again}' if again else 'serves'}.")
-    atomic.write_json(STATE_FILE, made._asdict())
+    keep(made)
     had = set(before.networks if before else [])
     more, less = sorted(set(found) - had), sorted(had - set(found))
     events.record("list of networks applied", added=", ".join(more), removed=", ".join(less))

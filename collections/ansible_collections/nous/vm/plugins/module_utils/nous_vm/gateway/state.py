@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import ForeignError
 from ..network import holders
 from ..systemd import show
-from . import admin, configuration, fetched
+from . import admin, configuration, fetched_list
 
 
 def state(path: Path) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def state(path: Path) -> dict[str, Any]:
         "owner": whose,
         "known_good": ours and path == configuration.config() and configuration.known_good() == configuration.on_disk(),
         "served": ours and installed and served(),
-        "list_url": known_list.url if (known_list := fetched.current()) else "",
+        "list_url": known_list.url if (known_list := fetched_list.current()) else "",
         "port_holders": {} if ours else {str(port): holder for port, holder in holders(configuration.PORTS, configuration.UNIT).items()},
     }
 

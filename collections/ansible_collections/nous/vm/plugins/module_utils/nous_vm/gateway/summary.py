@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import allowed, check, configuration, fetched
+from . import allowed, check, configuration, fetched, fetched_list
 
 JOURNAL = f"sudo journalctl --unit={configuration.UNIT}"
 NEXT_STEPS = {
@@ -25,6 +25,6 @@ NEXT_STEPS = {
 
 def summary() -> Iterator[tuple[str, str]]:
     """Yield who is allowed, and who was denied."""
-    listed = [*configuration.parameters().cidrs, *fetched.networks(), *map(str, allowed.current())]
+    listed = [*configuration.parameters().cidrs, *fetched_list.networks(), *map(str, allowed.current())]
     yield "gateway", f"allows {', '.join(listed) or 'nobody'}"
     yield "denied", f"in the last hour: {check.denied().detail}"

@@ -11,6 +11,7 @@ import pwd
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,11 +58,26 @@ class TestAnswers:
         assert found["groups"] == {}
         assert {"platform", "paths"} < set(found)
 
-    def test_one_that_hangs_costs_its_own_time_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(_probe.QUESTIONS, "units", lambda _about: time.sleep(60))
+    def test_one_is_answered_while_the_others_are(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        both = threading.Barrier(2, timeout=30)
+        monkeypatch.setitem(_probe.QUESTIONS, "server", lambda about: (about, both.wait() >= 0))
+        monkeypatch.setitem(_probe.QUESTIONS, "groups", lambda _about: both.wait() >= 0)
+        found = answers({"server": {"root": "/opt/nous"}, "groups": []}, KEY)
+        assert (found["server"], found["groups"], found["failed"]) == (({"root": "/opt/nous"}, True), True, {})
+
+    def test_one_aside_that_breaks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def broken(_about: object) -> None:
+            raise NousVmError("\x1b[2Jbroken")
+
+        monkeypatch.setitem(_probe.QUESTIONS, "server", broken)
+        assert answers({"server": {}, "groups": []}, KEY)["failed"] == {"server": "\\x1b[2Jbroken"}
+
+    @pytest.mark.parametrize("name", ["units", "server"])
+    def test_one_that_hangs_costs_its_own_time_alone(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        monkeypatch.setitem(_probe.QUESTIONS, name, lambda _about: time.sleep(60))
         begun = time.monotonic()
-        found = answers({"units": ["a"], "groups": []}, KEY, limit=1)
-        assert found["failed"] == {"units": "no answer within 1 s"}
+        found = answers({name: ["a"], "groups": []}, KEY, limit=1)
+        assert found["failed"] == {name: "no answer within 1 s"}
         assert time.monotonic() - begun < 30
         assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
 

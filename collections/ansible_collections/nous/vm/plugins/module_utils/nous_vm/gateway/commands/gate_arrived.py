@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ...cli import Result, only_root
 from ...network import listed
-from .. import allowed, configuration, fetched, limits
+from .. import allowed, configuration, fetched_list, limits
 
 if TYPE_CHECKING:
     import argparse
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> Result:
     only_root("sees who connects")
     network = ipaddress.ip_network(allowed.network(arguments.address))
     address, parameters = str(network.network_address), configuration.parameters()
-    known = [*parameters.cidrs, *fetched.networks(), *(each.network for each in allowed.current())]
+    known = [*parameters.cidrs, *fetched_list.networks(), *(each.network for each in allowed.current())]
     found = limits.arrived(address) if parameters.limits else None
     document = {"address": address, "listed": listed(address, known), "arrived": found}
     return Result(document, f"{address}: {'arrived' if found else 'it is not known' if found is None else 'not within a minute'}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ...cli import Result
 from ..allowed import current
 from ..configuration import parameters
-from ..fetched import networks
+from ..fetched_list import networks
 
 if TYPE_CHECKING:
     import argparse

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.egress import check, configuration, resolvers
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.egress import check, configuration, policy, resolvers
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.egress.commands import egress_serve
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.egress.configuration import Entry, Limits
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import UsageError
@@ -106,7 +106,7 @@ def test_the_name_servers_of_a_host(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert resolvers.resolvers() == []
     path.write_text("# x\nnameserver 127.0.0.53\nnameserver\nnameserver fe80::1%eth0\nnameserver x\noptions edns0\nnameserver 1.1.1.1\nnameserver 8.8.8.8\n")
     assert resolvers.resolvers() == ["127.0.0.53", "fe80::1", "1.1.1.1"]
-    assert resolvers.excepted(resolvers.resolvers()) == ["127.0.0.53", "fe80::1"]
+    assert policy.excepted(resolvers.resolvers()) == ["127.0.0.53", "fe80::1"]
 
 
 def test_configuration(tmp_path: Path) -> None:

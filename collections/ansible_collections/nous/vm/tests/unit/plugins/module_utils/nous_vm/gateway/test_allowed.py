@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import events, locks
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import NousVmError, UsageError
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway import allowed, configuration, fetched, limits, lists
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway import allowed, configuration, fetched_list, limits, lists
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway.commands import gate_allow, gate_arrived, gate_forget, gate_list
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway.denials import Denial, is_client, shown
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway.reload import Reloaded
@@ -30,7 +30,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(allowed, "STATE_FILE", tmp_path / "allowed.json")
     monkeypatch.setattr(allowed, "CADDY_FILE", tmp_path / "allowed.caddy")
-    monkeypatch.setattr(fetched, "STATE_FILE", tmp_path / "list.json")
+    monkeypatch.setattr(fetched_list, "STATE_FILE", tmp_path / "list.json")
     monkeypatch.setattr(configuration, "PARAMETERS", tmp_path / "gateway.json")
     monkeypatch.setattr(locks, "FOLDER", tmp_path / "locks")
     monkeypatch.setattr(events, "record", lambda *_event, **_about: None)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import events, locks
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import ForeignError, NousVmError, UsageError
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway import apply, configuration, fetched, https
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway import apply, configuration, fetched, fetched_list, https
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway.commands import gate_fetch, gate_list, gate_update
 
 URL = "https://lists.example.org/vendor.txt"
@@ -45,7 +45,8 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     made = Host(tmp_path)
-    for name in ("FETCHED", "STATE_FILE", "CADDY_FILE", "NFT_FILE"):
+    monkeypatch.setattr(fetched_list, "STATE_FILE", tmp_path / "state_file")
+    for name in ("FETCHED", "CADDY_FILE", "NFT_FILE"):
         monkeypatch.setattr(fetched, name, tmp_path / name.lower())
     for name in ("CADDYFILE", "DROP_IN", "PARAMETERS", "KNOWN_GOOD"):
         monkeypatch.setattr(configuration, name, tmp_path / f"of_{name.lower()}")
@@ -74,7 +75,7 @@ def test_it_adds_and_takes_back_what_it_added(host: Host) -> None:
     assert len(host.taken) == 1
     host.offer("2001:db8:1::/48")
     assert gate_update.run(NONE).text == "1 networks; added: none; removed: 198.51.100.0/24"
-    assert fetched.networks() == ["2001:db8:1::/48"]
+    assert fetched_list.networks() == ["2001:db8:1::/48"]
     assert host.events == ["list of networks applied"] * 2
 
 
@@ -106,12 +107,12 @@ def test_it_adds_and_takes_back_what_it_added(host: Host) -> None:
 def test_a_list_that_is_anything_else_changes_nothing(host: Host, text: str) -> None:
     host.offer("198.51.100.0/24")
     gate_update.run(NONE)
-    before = (host.served, fetched.current())
+    before = (host.served, fetched_list.current())
     host.offer(text)
     with pytest.raises(ForeignError) as error:
         gate_update.run(NONE)
     assert str(error.value).isprintable()
-    assert (host.served, fetched.current(), len(host.taken)) == (*before, 1)
+    assert (host.served, fetched_list.current(), len(host.taken)) == (*before, 1)
 
 
 def test_as_wide_as_one_network_may_be() -> None:
@@ -121,17 +122,17 @@ def test_as_wide_as_one_network_may_be() -> None:
 def test_one_with_which_the_gateway_is_not_ready_is_rolled_back(host: Host) -> None:
     host.offer("198.51.100.0/24")
     gate_update.run(NONE)
-    before = (host.served, fetched.NFT_FILE.read_text(encoding="utf-8"), fetched.current())
+    before = (host.served, fetched.NFT_FILE.read_text(encoding="utf-8"), fetched_list.current())
     host.offer("192.0.2.0/24")
     host.fault = lambda text: "it hangs." if "192.0.2.0" in text else ""
     with pytest.raises(NousVmError, match=r"it hangs[.] The list from before serves[.]"):
         gate_update.run(NONE)
-    assert (host.served, fetched.NFT_FILE.read_text(encoding="utf-8"), fetched.current()) == before
+    assert (host.served, fetched.NFT_FILE.read_text(encoding="utf-8"), fetched_list.current()) == before
     assert "198.51.100.0" in host.taken[-1]
     host.fault = lambda _text: "it hangs."
     with pytest.raises(NousVmError, match="was put back, but: it hangs"):
         gate_update.run(NONE)
-    assert (host.served, fetched.current()) == (before[0], before[2])
+    assert (host.served, fetched_list.current()) == (before[0], before[2])
 
 
 def test_a_first_one_that_fails_leaves_nothing(host: Host) -> None:
@@ -143,7 +144,7 @@ def test_a_first_one_that_fails_leaves_nothing(host: Host) -> None:
     host.fault = broken
     with pytest.raises(OSError, match="no systemctl"):
         gate_update.run(NONE)
-    assert (host.served, fetched.NFT_FILE.exists(), fetched.current(), fetched.networks()) == ("", False, None, [])
+    assert (host.served, fetched.NFT_FILE.exists(), fetched_list.current(), fetched_list.networks()) == ("", False, None, [])
 
 
 def test_a_configuration_that_was_not_verified_is_left_to_the_role(host: Host) -> None:
