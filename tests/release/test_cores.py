@@ -21,6 +21,7 @@ from forms import Form
 FORM = Form(os.environ.get("NOUS_VM_RELEASE") == "full", "make release-full")
 pytestmark = FORM.only_full("a run takes a minute for each generation of ansible-core")
 TESTS = f"{build.COLLECTION}/tests/unit/plugins"
+CONTROLLER = ("action", "callback", "filter", "plugin_utils")
 SCRIPT = f"""
 set -e
 mkdir -p /tmp/bin
@@ -33,7 +34,7 @@ printf '[nous]\\nnous.example.org caddy_gateway_hostname=nous.example.org\\n' > 
 ansible --version | head -1
 for path in /repository/{build.COLLECTION}/playbooks/*.yml; do ansible-playbook --syntax-check "nous.vm.$(basename "$path" .yml)" -i inventory; done
 cd /repository
-python3 -m pytest -q -p no:cacheprovider {TESTS}/action {TESTS}/callback {TESTS}/filter {TESTS}/lookup
+python3 -m pytest -q -p no:cacheprovider {" ".join(f"{TESTS}/{kind}" for kind in CONTROLLER)}
 """
 
 
