@@ -24,11 +24,10 @@ TESTS = f"{build.COLLECTION}/tests/unit/plugins"
 CONTROLLER = ("action", "callback", "filter", "plugin_utils")
 SCRIPT = f"""
 set -e
-mkdir -p /tmp/bin
-for each in playbook galaxy inventory; do printf '#!/bin/sh\\nexec python3 -m ansible.cli.%s "$@"\\n' "$each" > "/tmp/bin/ansible-$each"; done
-printf '#!/bin/sh\\nexec python3 -m ansible.cli.adhoc "$@"\\n' > /tmp/bin/ansible
-chmod +x /tmp/bin/*
-export PATH=/tmp/bin:$PATH
+# Beside the interpreter, where the tests of the plugins look for them.
+for each in playbook galaxy inventory vault; do printf '#!/bin/sh\\nexec python3 -m ansible.cli.%s "$@"\\n' "$each" > "/usr/bin/ansible-$each"; done
+printf '#!/bin/sh\\nexec python3 -m ansible.cli.adhoc "$@"\\n' > /usr/bin/ansible
+chmod +x /usr/bin/ansible*
 cd /tmp
 printf '[nous]\\nnous.example.org caddy_gateway_hostname=nous.example.org\\n' > inventory
 ansible --version | head -1

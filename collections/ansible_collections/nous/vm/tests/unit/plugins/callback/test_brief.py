@@ -58,7 +58,7 @@ def run(folder: Path, *arguments: str, callback: str = "nous.vm.brief") -> str:
 
 
 def test_one_screen(tmp_path: Path) -> None:
-    printed = run(tmp_path)
+    printed = run(tmp_path).replace("The command exited with a non-zero return code.", "non-zero return code")  # as ansible-core 2.21 has it
     assert printed.splitlines()[:-1] == [
         "A play",
         "  changed  Change something",
