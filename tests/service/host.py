@@ -17,12 +17,13 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import container
+import loads
 import pytest
 from container import CACHES, FLAGS, MIGRATE
 from controller import PATIENCE, REPOSITORY, wait
 from forms import Form
 from load import call
-from loads import FULL, RATE, Load
+from loads import FULL, Load
 from wire import HOST, OPERATOR, STRANGER, VENDOR, Backend, Client, Network
 
 FORM = Form(FULL, "make service-full")
@@ -174,9 +175,12 @@ class Host:
         return status == 200
 
     @contextlib.contextmanager
-    def load(self, rate: float = RATE) -> Iterator[Load]:
-        """A load that runs within `with`, and is complete and compared with the server's record after it. rate: requests a second."""
-        load = Load(self, rate)
+    def load(self, rate: float | None = None) -> Iterator[Load]:
+        """A load that runs within `with`, and is complete and compared with the server's record after it.
+
+        rate: requests a second; loads.RATE as it is now, which a test may have set, without it.
+        """
+        load = Load(self, rate or loads.RATE)
         load.start()
         try:
             load.settle()

@@ -53,7 +53,7 @@ class Stream(NamedTuple):
 class Load:
     """A load under way; once ended, what came of it beside what the server's record has."""
 
-    def __init__(self, host: Host, requested: float = RATE) -> None:
+    def __init__(self, host: Host, requested: float) -> None:
         self.host, self.run, self.requested = host, f"run{time.monotonic_ns()}", requested
         self.now: dict[str, int] = {"answered": 0, "waiting": 0}
         self.requests: list[Request] = []
