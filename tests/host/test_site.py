@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from container import remove
+from controller import wait
 from forms import PLATFORMS
 
 from .conftest import FORM
@@ -109,9 +110,22 @@ def test_a_package_is_upgraded_under_load(site: Site, packages: str) -> None:
     assert site.failed() == []
 
 
+CONFNEW = INSTALL.replace("confold", "confask -o Dpkg::Options::=--force-confnew") + " caddy > /dev/null 2>&1"
+
+
+def test_a_package_that_replaces_the_caddyfile_is_repaired(site: Site) -> None:
+    """With --force-confnew it is the package's that serves, until the unit that watches the file sees it."""
+    before = site.sh("sha256sum /etc/caddy/Caddyfile")
+    site.sh(CONFNEW)
+    wait(lambda: site.sh("sha256sum /etc/caddy/Caddyfile; systemctl is-active nous-gateway-repair.service || true") == f"{before}\ninactive", "the repair")
+    assert site.failed() == []
+    assert '"gateway repaired"' in site.sh("tail --lines=20 /var/log/nous-vm/trail.jsonl")
+
+
 def test_the_package_s_caddyfile_is_replaced_by_the_next_run(site: Site) -> None:
-    """With --force-confnew it is the package's that serves: red, until a run."""
-    site.sh(INSTALL.replace("confold", "confask -o Dpkg::Options::=--force-confnew") + " caddy > /dev/null 2>&1")
+    """Without that unit it is red, until a run."""
+    site.sh("systemctl stop nous-gateway-repair.path")
+    site.sh(CONFNEW)
     assert "root * /usr/share/caddy" in site.sh("cat /etc/caddy/Caddyfile")
     assert "gateway: configuration" in site.failed()
     printed = site.apply()

@@ -28,7 +28,7 @@ PATHS = (
     "/etc/update-motd.d/60-nous-vm-gateway",
     "/var/lib/nous-vm",
 )
-TIMERS = ("nous-gateway-limits.timer", "nous-gateway-denied.timer", "nous-gateway-list.timer")
+UNITS = ("nous-gateway-limits.timer", "nous-gateway-denied.timer", "nous-gateway-repair.path", "nous-gateway-list.timer")
 NOT_PUBLIC = ("/", "/token", "/register", "/authorize")
 CLOSED = ("/register", "/authorize")
 LOOPBACK = rf"http://(localhost|127[.]0[.]0[.]1|\[::1\]):{PORT}"
@@ -142,8 +142,8 @@ def questions(values: Values) -> Questions:
     return {
         "ports": [{"address": address, "unit": "caddy.service"} for address in LISTENS],
         "groups": ["caddy"],
-        "units": ["caddy.service", *TIMERS],
-        "matches": ["/etc/systemd/system/caddy.service.d/caddy-gateway.conf", *(f"/etc/systemd/system/{each}" for each in TIMERS)],
+        "units": ["caddy.service", *UNITS],
+        "matches": ["/etc/systemd/system/caddy.service.d/caddy-gateway.conf", *(f"/etc/systemd/system/{each}" for each in UNITS)],
         "gateway": {"config": config(values)},
         "paths": [config(values), *PATHS],
     }

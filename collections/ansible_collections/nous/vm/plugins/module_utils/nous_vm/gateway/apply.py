@@ -110,6 +110,12 @@ def apply(confirm: float = 0) -> Outcome:
     return outcome
 
 
+def put_back(before: dict[str, str], now: dict[str, str]) -> None:
+    """Write what of a configuration is another than now."""
+    for path, content in before.items() - now.items():
+        atomic.write(Path(path), content.encode(), 0o644)
+
+
 def _roll_back(reason: str, before: dict[str, str], now: dict[str, str]) -> Outcome:
     """Put the configuration from before back, if there is one that is another than now."""
     own = configuration.config()
@@ -118,8 +124,7 @@ def _roll_back(reason: str, before: dict[str, str], now: dict[str, str]) -> Outc
         return Outcome(f"{reason} {own} was removed again. {take(now)}".strip(), rolled_back=True)
     if before in ({}, now):
         return Outcome(reason)
-    for path, content in before.items() - now.items():
-        atomic.write(Path(path), content.encode(), 0o644)
+    put_back(before, now)
     if again := serve(now):
         return Outcome(f"{reason} The configuration from before was put back, but with it the gateway is not ready either: {again}")
     return Outcome(f"{reason} Rolled back: the configuration from before serves.", rolled_back=True)
