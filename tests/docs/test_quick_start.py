@@ -18,8 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from bare import Bare, bare
 from clone import clone as made
-from container import CACHES, FLAGS, docker
+from container import docker
 from controller import REPOSITORY
 from forms import Form
 
@@ -27,7 +28,7 @@ FORM = Form(os.environ.get("NOUS_VM_DOCS") == "full", "make docs-full")
 pytestmark = FORM.only_full("it takes as long as a first run on a new host")
 PAGE = REPOSITORY / "docs/quick_start.md"
 COMMANDS = re.findall(r"^```console\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-NAME, NETWORK = "nous-vm-quick-start", "nous-vm-quick-start"
+NAME = "nous-vm-quick-start"
 EXTRA = """
 ansible_host: {address}
 ansible_ssh_private_key_file: {key}
@@ -41,33 +42,21 @@ nous_service_archive: {archive}
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
     subprocess.run([REPOSITORY / "tests/standin/pack.py", tmp_path / "nous-1.0.0.tar.gz"], check=True)
     return tmp_path
 
 
 @pytest.fixture
-def host(folder: Path) -> Iterator[tuple[str, str]]:
-    """The address of a bare host that the key may log in to as ops, and of this machine as the host sees it."""
-    docker("rm", "--force", "--volumes", NAME)
-    if not docker("network", "ls", "--quiet", "--filter", f"name=^{NETWORK}$"):
-        docker("network", "create", NETWORK)
-    docker("run", "--detach", "--name", NAME, "--hostname", "nous", "--network", NETWORK, *FLAGS, *CACHES, "nous-vm-host:debian-13")
-    docker("exec", NAME, "timeout", "60", "sh", "-c", "until systemctl is-system-running --wait > /dev/null 2>&1; do :; done")
-    key = (folder / "key.pub").read_text(encoding="ascii")
-    docker("exec", NAME, "sh", "-c", f"echo '{key.strip()}' > /home/ops/.ssh/authorized_keys && chown ops: /home/ops/.ssh/authorized_keys")
-    (network,) = json.loads(docker("inspect", NAME))[0]["NetworkSettings"]["Networks"].values()
-    yield network["IPAddress"], network["Gateway"]
-    docker("rm", "--force", "--volumes", NAME)
-    docker("network", "rm", NETWORK)
+def host(folder: Path) -> Iterator[Bare]:
+    with bare(NAME, folder) as made:
+        yield made
 
 
-def test_the_quick_start(folder: Path, host: tuple[str, str]) -> None:
-    address, client = host
+def test_the_quick_start(folder: Path, host: Bare) -> None:
     made(folder / "nous.vm")
     home = folder / "home"
     home.mkdir()
-    extra = EXTRA.format(address=address, client=client, key=folder / "key", archive=folder / "nous-1.0.0.tar.gz")
+    extra = EXTRA.format(address=host.address, client=host.gateway, key=host.key, archive=folder / "nous-1.0.0.tar.gz")
     install, new, run, connect = COMMANDS
     # As a person has it: the folder above the checkout, whose ansible.cfg is not theirs.
     steps = [install, new]
@@ -99,7 +88,7 @@ def test_the_quick_start(folder: Path, host: tuple[str, str]) -> None:
             json.dumps({"link": shown["link"], "url": shown["URL"], "client_id": shown["client ID"], "client_secret": shown["client secret"]}), encoding="utf-8"
         )
         call = [sys.executable, str(REPOSITORY / "tests/clients/mcp_client.py"), "https://nous.example.org", "note", '{"text": "hello"}']
-        options = ["--address", address, "--ca", str(folder / "ca.crt"), "--enrol", f"cat {folder}/enrolment.json"]
+        options = ["--address", host.address, "--ca", str(folder / "ca.crt"), "--enrol", f"cat {folder}/enrolment.json"]
         called = subprocess.run([*call, *options], capture_output=True, text=True, check=False)
         file.write(f"{called.stdout}{called.stderr}{waiting.stdout.read()}")
     assert called.returncode == 0, called.stdout + called.stderr

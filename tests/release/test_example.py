@@ -39,7 +39,7 @@ def test_the_scenario_that_an_estate_copies(plain: Path, tmp_path: Path) -> None
     (tmp_path / "estate").mkdir()
     folder = estate(tmp_path / "estate")
     (archive,) = plain.glob("nous-vm-*.tar.gz")
-    for command in (["ansible-galaxy", "collection", "install", archive], ["molecule", "test", "-s", "nous"]):
+    for command in (["ansible-galaxy", "collection", "install", str(archive)], ["molecule", "test", "-s", "nous"]):
         done = subprocess.run(command, cwd=folder, env=own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         assert done.returncode == 0, done.stdout[-6000:]
     assert "changed=0 " in done.stdout
