@@ -54,7 +54,10 @@ def strangers(names: list[str], units: list[str], known: list[str], root: Path =
 
 def check(names: list[str], units: list[str], known: list[str]) -> Row:
     """Return the row."""
-    found = [f"{path} names {what}" for path, what in strangers(names, units, known).items()]
+    seen = strangers(names, units, known)
+    found = [f"{path} names {what}" for path, what in seen.items()]
     more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     advice = "; stop and remove it, or name it in host_watch_known if it is yours"
+    if any(Path(path).name.startswith("nous") for path in seen):
+        advice += "; nous's own bundle is taken over by ansible-playbook nous.vm.adopt"
     return Row("other units", "fail" if found else "ok", f"{'; '.join(found[:SHOWN])}{more}{advice}" if found else "none names what is ours")

@@ -19,7 +19,7 @@ from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway.commands i
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.gateway.reload import Reloaded
 
 NONE = argparse.Namespace()
-WORDS = ("allow", "apply", "arrived", "confirm", "count", "denied", "fetch", "forget", "list", "reload", "state", "update")
+WORDS = ("allow", "apply", "arrived", "confirm", "count", "denied", "fetch", "forget", "list", "reload", "repair", "state", "update")
 
 
 @pytest.fixture(autouse=True)

@@ -223,8 +223,13 @@ class TestStrangers:
         monkeypatch.setattr(strangers, "strangers", lambda *_given: {f"/etc/cron.d/{number}": "/opt/nous" for number in range(9)})
         row = strangers.check([], [], [])
         assert (row.status, "and 4 more; stop and remove it" in row.detail) == ("fail", True)
+        assert "nous.vm.adopt" not in row.detail
         monkeypatch.undo()
         assert strangers.strangers([], [], [], tmp_path) == {}
+
+    def test_what_is_of_the_bundle_is_adopted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(strangers, "strangers", lambda *_about: {"/etc/systemd/system/nous-auto-update.timer": "nous.service"})
+        assert strangers.check([], [], []).detail.endswith("nous's own bundle is taken over by ansible-playbook nous.vm.adopt")
 
 
 class TestTold:
