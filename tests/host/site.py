@@ -25,8 +25,8 @@ VARIABLES: dict[str, Any] = {
 class Site:
     """A container to which the site playbook was applied."""
 
-    def __init__(self, platform: str, work: Path) -> None:
-        self.container, self.work = container.shared_name(f"nous-vm-host-test-site-{platform}"), work
+    def __init__(self, platform: str, work: Path, tree: Path = REPOSITORY) -> None:
+        self.container, self.work, self.tree = container.shared_name(f"nous-vm-host-test-site-{platform}"), work, tree
         self.image = f"nous-vm-host:{platform}-packages"
 
     def start(self) -> None:
@@ -36,8 +36,9 @@ class Site:
         self.apply()
 
     def apply(self) -> str:
-        """Run the site playbook; return what it printed."""
-        return play("site", {self.container: VARIABLES | {"nous_service_archive": str(self.work / "nous-1.0.0.tar.gz")}}, self.work)
+        """Run the site playbook of the checkout; return what it printed."""
+        variables = VARIABLES | {"nous_service_archive": str(self.work / "nous-1.0.0.tar.gz")}
+        return play("site", {self.container: variables}, self.work, tree=self.tree)
 
     def sh(self, script: str, stdin: str | None = None, timeout: float = 3600) -> str:
         command = ["docker", "exec", "--interactive", self.container, "bash", "-euo", "pipefail", "-c", script]

@@ -29,14 +29,14 @@ def sh(*argv: str | Path, check: bool = True, **options: Any) -> str:
     return printed.strip()
 
 
-def play(playbook: str, hosts: dict[str, dict[str, Any]], work: Path, *arguments: str) -> str:
-    """Run a playbook on hosts as an operator would, whether it works or not; return what it printed, each sentence in one line."""
+def play(playbook: str, hosts: dict[str, dict[str, Any]], work: Path, *arguments: str, tree: Path = REPOSITORY) -> str:
+    """Run a playbook on hosts as an operator would, whether it works or not; return what it printed, each sentence in one line. tree: another checkout."""
     path = work / "inventory.json"
     path.write_text(json.dumps({"nous": {"hosts": hosts}}), encoding="utf-8")
-    own = {"ANSIBLE_CONFIG": REPOSITORY / "ansible.cfg", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
+    own = {"ANSIBLE_CONFIG": tree / "ansible.cfg", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
     return sh(
         "ansible-playbook",
-        REPOSITORY / f"playbooks/{playbook}.yml",
+        tree / f"playbooks/{playbook}.yml",
         "-i",
         path,
         *arguments,
