@@ -43,3 +43,17 @@ def test_shellcheck_reads_every_script() -> None:
 def test_a_subject_has_at_most_72_characters(length: int, code: int, tmp_path: Path) -> None:
     (tmp_path / "message").write_text(f"{'x' * length}\n\n{'why ' * 30}\n", encoding="utf-8")
     assert subprocess.run([REPOSITORY / "tests/subject", tmp_path / "message"], capture_output=True, check=False).returncode == code
+
+
+def test_what_needs_a_host_waits_for_its_image(tmp_path: Path) -> None:
+    """The images are built beside the first batch, and a second one that needs none does not wait either."""
+    step, ready, other = RUN["Step"], tmp_path / "ready", tmp_path / "other"
+    images = [step("hosts", "images", f"until [ -e {other} ]; do sleep 0.01; done; touch {ready}")]
+    batches = [[step("unit", "plugins", "true")], [step("lint", "ruff", f"touch {other}")], [step("up", "host", f"[ -e {ready} ]")]]
+    results = RUN["side_by_side"](images, batches)
+    assert [(result.step.name, result.passed) for result in results] == [("images", True), ("plugins", True), ("ruff", True), ("host", True)]
+
+
+def test_a_failure_to_build_the_images_ends(tmp_path: Path) -> None:
+    results = RUN["side_by_side"]([RUN["Step"]("hosts", "images", "false")], [[RUN["Step"]("up", "host", f"touch {tmp_path / 'tried'}")]])
+    assert [result.passed for result in results] == [False, True]
