@@ -93,9 +93,6 @@ def sentences(printed: str) -> str:
     return re.sub(r"\s+", " ", printed.replace("\\n", " "))
 
 
-pytestmark = only_full("a site, and one more")
-
-
 def test_the_site_lists_all_that_is_in_the_way_and_changes_nothing(host: Machine) -> None:
     state = f"ls -lR --time-style=full-iso {UNITS} /etc/nous /etc/logrotate.d /etc/caddy | sha256sum; ls -A /opt/nous /var/lib /usr/local/sbin"
     there = host.sh(state)
@@ -111,16 +108,20 @@ def test_the_site_lists_all_that_is_in_the_way_and_changes_nothing(host: Machine
     assert host.writes(host.token)
 
 
-def test_a_host_is_adopted_though_runs_are_cut_off(host: Machine) -> None:
-    before, anchors = host.log(), host.sh("cat /var/log/nous/audit-anchors.jsonl")
-    assert len(before.splitlines()) > 1
+@only_full("two runs of the site more")
+def test_a_run_that_is_cut_off_leaves_the_server_or_says_what_it_left(host: Machine) -> None:
     host.cut("test -e /var/lib/nous-vm/adopting")
     assert host.writes(host.token)
     host.cut(f"test -e /var/lib/nous-vm/adopting.stopped && test ! -e {UNITS}/nous.service")
     assert "The host is adopted in part" in sentences(host.play("site").stdout)
 
+
+def test_a_host_is_adopted(host: Machine) -> None:
+    """In the long form after runs that were cut off."""
+    before, anchors = host.log(), host.sh("cat /var/log/nous/audit-anchors.jsonl")
+    assert len(before.splitlines()) > 1
     (outage,) = re.findall(r"is adopted, after ([0-9.]+) s without a server", sentences(host.adopt()))
-    print(f"{host.platform}: {outage} s without a server, from the stop in the run that was cut off")
+    print(f"{host.platform}: {outage} s without a server, in the long form from the stop in the run that was cut off")
     assert host.writes(host.token)
     assert host.red() == {}
     assert " adopted " in host.sh("/usr/local/sbin/nous-vm clients list")
@@ -131,6 +132,7 @@ def test_a_host_is_adopted_though_runs_are_cut_off(host: Machine) -> None:
     assert re.search(r"adopt-test-\S+ +: ok=[0-9]+ +changed=0 ", host.adopt())
 
 
+@only_full("two runs of the site more")
 def test_a_push_brings_nothing_back_and_what_somebody_installs_again_is_mended(host: Machine) -> None:
     bundle.push(host)
     kept = host.sh("ls -d /var/lib/nous-vm/adopted/*")
@@ -149,6 +151,7 @@ def test_a_push_brings_nothing_back_and_what_somebody_installs_again_is_mended(h
     assert host.writes(host.token)
 
 
+@only_full("two runs of the site more")
 def test_the_way_back_is_as_documented(host: Machine) -> None:
     page = (REPOSITORY / "docs/adopt.md").read_text(encoding="utf-8")
     commands = page.split("    sudo -i\n")[1].split("\n\n")[0]
