@@ -94,6 +94,9 @@ def nous() -> Iterator[Nous]:
         "caddy_gateway_tls": "internal",
         "nous_service_git_url": "file:///srv/nous.git",
         "nous_service_git_ref": "v1.0.0",
+        # Emulated, the server takes more than a minute to start.
+        "nous_service_ready_timeout": 300,
+        "nous_service_deploy_timeout": 900,
         "nous_vm_collection": f"file:///srv/{archive.name}",
         "nous_vm_collection_sha256": hashlib.sha256(archive.read_bytes()).hexdigest(),
         "nous_vm_cloud_config": {

@@ -12,7 +12,7 @@ PARTS = [
     ("Ansible in an environment of its own", r"== (package lists|packages|environment for Ansible)"),
     ("the collection", r"== collection "),
     ("preflight", r"== nous.vm.site"),
-    ("packages of the distribution", r"TASK \[Install them"),
+    ("packages of the distribution", r"TASK \[Install the packages of all roles"),
     ("uv, signing key, audit log", r"TASK \[nous.vm.python_runtime : Make a virtual environment"),
     ("the server's release", r"TASK \[nous.vm.nous_service : Install the command that builds"),
     ("the server's units, its first start", r"TASK \[nous.vm.nous_service : Write configuration, units"),
