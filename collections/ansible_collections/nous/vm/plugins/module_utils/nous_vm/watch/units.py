@@ -50,7 +50,7 @@ def own_rows(states: dict[str, dict[str, str]]) -> Iterator[Row]:
     disabled = sorted(unit for unit, about in states.items() if about.get("UnitFileState") == "disabled")
     detail = f"not enabled: {', '.join(disabled)}; sudo systemctl enable --now {' '.join(disabled)}" if disabled else "all that can be enabled are"
     yield Row("units at boot", "fail" if disabled else "ok", detail)
-    idle = sorted(unit for unit, about in states.items() if unit.endswith((".timer", ".socket")) and about.get("ActiveState") != "active")
+    idle = sorted(unit for unit, about in states.items() if unit.endswith((".timer", ".socket", ".path")) and about.get("ActiveState") != "active")
     idle = [unit for unit in idle if unit not in masked + absent]
     yield Row("timers", "fail" if idle else "ok", f"not started: {', '.join(idle)}; sudo systemctl start {' '.join(idle)}" if idle else "all are started")
     yield failed_row(states)

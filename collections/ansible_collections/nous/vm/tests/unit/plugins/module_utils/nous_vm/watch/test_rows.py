@@ -64,6 +64,11 @@ class TestUnits:
         assert found[name] == Row(name, status, detail)
         assert [row.name for row in found.values() if row.status == "fail" and row.name != name] in ([], ["timers"])
 
+    @pytest.mark.parametrize("kind", ["timer", "socket", "path"])
+    def test_what_starts_others_is_to_be_started(self, kind: str) -> None:
+        found = by_name(list(units.own_rows({f"x.{kind}": FINE | {"ActiveState": "inactive"}, "x.service": FINE | {"ActiveState": "inactive"}})))
+        assert found["timers"] == Row("timers", "fail", f"not started: x.{kind}; sudo systemctl start x.{kind}")
+
     def test_a_unit_that_failed_and_works_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
         row = self.found(monkeypatch, {"nous.service": "signal"})["failed units"]
         assert (row.status, row.detail) == ("warn", "nous.service failed (signal) in the last 15 min")
