@@ -56,12 +56,25 @@ def test_a_gateway_that_was_opened_by_hand(host: Host) -> None:
 @only_on("debian-13", "another run of the role")
 def test_a_package_upgrade_that_replaced_the_caddyfile(host: Host) -> None:
     """The administrator, or unattended-upgrades by its configuration, takes the package's Caddyfile: the first run failed, the second was green."""
+    host.sh("systemctl stop nous-gateway-repair.path")
     host.sh(REINSTALL)
     assert "root * /usr/share/caddy" in host.sh("cat /etc/caddy/Caddyfile")
     assert host.client.raw(STRANGER, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", port=80).startswith(b"HTTP/1.1 200"), (
         "it serves the welcome page"
     )
     brought_back(host)
+    assert host.sh("systemctl is-active nous-gateway-repair.path") == "active"
+
+
+@only_on("debian-13", "it is the unit's, and the same on both")
+def test_a_package_upgrade_that_replaced_the_caddyfile_is_repaired(host: Host) -> None:
+    """By the unit that watches the file, without a run."""
+    before, idle = host.sh("cat /etc/caddy/Caddyfile"), "systemctl is-active nous-gateway-repair.service || true"
+    host.sh(REINSTALL)
+    wait(lambda: host.sh("cat /etc/caddy/Caddyfile") == before and host.sh(idle) == "inactive", "the repair")
+    assert '"gateway repaired"' in host.sh("tail -n 5 /var/log/nous-vm/trail.jsonl")
+    assert host.client.ask(OPERATOR, "/").seen
+    assert host.client.ask(STRANGER, "/").denied == "address"
 
 
 @only_on("debian-13", "another run of the role")
