@@ -112,8 +112,9 @@ def answers(questions: dict[str, t.Any], key: bytes, limit: float = LIMIT) -> di
         if name in QUESTIONS:
             asked[name] = functools.partial(QUESTIONS[name], about)
     found: dict[str, t.Any] = {"failed": {name: "unknown to this probe" for name in questions if name not in asked}}
-    asked |= {name: Aside(ask, limit) for name, ask in asked.items() if name in ASIDE}
-    for name, ask in sorted(asked.items(), key=lambda each: each[0] in ASIDE):
+    for name in ASIDE & asked.keys():  # which are the last then, whose answers are waited for
+        asked[name] = Aside(asked.pop(name), limit)
+    for name, ask in asked.items():
         try:
             with limited(limit):
                 found[name] = ask()

@@ -20,6 +20,7 @@ from .reload import reload
 
 PATIENCE = 60.0  # seconds that the gateway gets to answer; the first certificate of an authority is made in that time
 POLL = 0.5  # seconds between two probes
+WAIT = 150.0  # seconds for the gateway's lock: another that applies, and rolls back
 JOURNAL = 30.0  # seconds that journalctl gets
 SYSTEMD_SYSCTL = Path("/usr/lib/systemd/systemd-sysctl")
 

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 from ... import locks
 from ...cli import Result
-from ..apply import apply
+from ..apply import WAIT, apply
 
 if TYPE_CHECKING:
     import argparse
 
-WAIT = 150.0  # seconds: another that applies, and rolls back
 INTERNAL = True
 EXAMPLE = "sudo nous-vm gate apply"
 

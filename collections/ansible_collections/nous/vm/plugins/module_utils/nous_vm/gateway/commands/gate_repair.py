@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from ... import locks
 from ...cli import Result, only_root
+from ..apply import WAIT
 from ..repair import is_replaced, repair
 
 if TYPE_CHECKING:
     import argparse
 
 EXAMPLE = "sudo nous-vm gate repair"
-WAIT = 150.0  # seconds: another that applies, and rolls back
 
 
 def run(_arguments: argparse.Namespace) -> Result:

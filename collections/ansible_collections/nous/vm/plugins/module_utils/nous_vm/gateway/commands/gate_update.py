@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ... import locks
 from ...cli import Result, only_root
+from ..apply import WAIT
 from ..configuration import list_url
 from ..fetched import update
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     import argparse
 
 EXAMPLE = "sudo systemctl start nous-gateway-list"
-WAIT = 150.0  # seconds: another that applies, and rolls back
 
 
 def run(_arguments: argparse.Namespace) -> Result:
