@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ VARIABLES: dict[str, Any] = {
     "caddy_gateway_tls": "internal",
     "nous_service_source": "archive",
 }
+
+
+LOAD = "/usr/local/lib/load.py"
 
 
 class Site:
@@ -49,6 +54,10 @@ class Site:
     def put(self, path: str, content: str) -> None:
         self.sh(f'mkdir -p "$(dirname {path})" && cat > {path}', stdin=content)
 
+    def clients(self, seconds: int) -> subprocess.Popen[str]:
+        """Return clients that send requests for some seconds, and print in JSON then what became of these."""
+        return subprocess.Popen(["docker", "exec", self.container, "python3", "-I", LOAD, str(seconds)], stdout=subprocess.PIPE, text=True)
+
     def rows(self) -> dict[str, tuple[str, str]]:
         """Return status and detail of each row of the check, by part and name."""
         found = json.loads(self.sh("nous-vm check --json || true"))["rows"]
@@ -57,3 +66,15 @@ class Site:
     def failed(self) -> list[str]:
         """Return the rows that are red."""
         return [name for name, (status, _detail) in self.rows().items() if status == "fail"]
+
+
+@contextlib.contextmanager
+def applied(platform: str, work: Path, tree: Path = REPOSITORY) -> Iterator[Site]:
+    """A host to which the site of a checkout was applied, with what its clients run; gone at the end."""
+    made = Site(platform, work, tree)
+    try:
+        made.start()
+        made.put(LOAD, Path(__file__).with_name("load.py").read_text(encoding="utf-8"))
+        yield made
+    finally:
+        container.remove(made.container)

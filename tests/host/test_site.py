@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from container import remove
 from controller import wait
 from forms import PLATFORMS
 
 from .conftest import FORM
-from .site import Site
+from .site import Site, applied
 
 DAY = {
     "host-watch.service": 288,
@@ -36,13 +33,8 @@ pytestmark = FORM.only_full("a host of its own, and a day of its timers")
 
 @pytest.fixture(scope="module", params=PLATFORMS)
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    made = Site(request.param, tmp_path_factory.mktemp("site"))
-    try:
-        made.start()
-        made.put("/usr/local/lib/load.py", Path(__file__).with_name("load.py").read_text(encoding="utf-8"))
+    with applied(request.param, tmp_path_factory.mktemp("site")) as made:
         yield made
-    finally:
-        remove(made.container)
 
 
 def resident(site: Site) -> dict[str, int]:
@@ -99,8 +91,7 @@ UPGRADES: dict[str, set[str]] = {
 def test_a_package_is_upgraded_under_load(site: Site, packages: str) -> None:
     """No request fails that the local proxy could keep, and the host is as expected afterwards."""
     site.sh("apt-get -qq update")
-    command = ["docker", "exec", site.container, "python3", "-I", "/usr/local/lib/load.py", "60"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as clients:
+    with site.clients(60) as clients:
         site.sh(f"{INSTALL} {packages} > /dev/null 2>&1")
         became = json.loads(clients.communicate(timeout=600)[0])
     print(f"{packages}: {became}")

@@ -10,12 +10,11 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from container import remove
 from controller import REPOSITORY, sh
 from forms import PLATFORMS
 
 from .conftest import FORM
-from .site import Site
+from .site import Site, applied
 
 pytestmark = FORM.only_full("a host of its own, and two runs of the site")
 # Nothing was released yet: until there is a tag, the state of the collection before its last rebuilding stands for the release before.
@@ -35,21 +34,15 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     archive = subprocess.run(["git", "archive", before()], cwd=REPOSITORY, capture_output=True, check=True).stdout
     with tarfile.open(fileobj=BytesIO(archive)) as tree:
         tree.extractall(tmp_path / "before", filter="tar")
-    made = Site(request.param, tmp_path, tmp_path / "before")
-    try:
-        made.start()
-        made.put("/usr/local/lib/load.py", Path(__file__).with_name("load.py").read_text(encoding="utf-8"))
+    with applied(request.param, tmp_path, tmp_path / "before") as made:
         yield made
-    finally:
-        remove(made.container)
 
 
 def test_an_upgrade_of_the_collection_fails_no_request(site: Site) -> None:
     assert site.failed() == []
     records = int(site.sh("wc --lines < /var/log/nous/audit.jsonl"))
     site.tree = REPOSITORY
-    command = ["docker", "exec", site.container, "python3", "-I", "/usr/local/lib/load.py", str(SECONDS)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as clients:
+    with site.clients(SECONDS) as clients:
         upgraded = site.apply()
         assert clients.poll() is None, "the load was over before the run was"
         became = json.loads(clients.communicate(timeout=600)[0])

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import build
 import pytest
+from building import install
 from controller import REPOSITORY
 from forms import Form
 
@@ -39,10 +39,7 @@ python3 -m pytest -q -p no:cacheprovider {" ".join(f"{TESTS}/{kind}" for kind in
 
 @pytest.mark.parametrize("core", ["2.20", "2.21"])
 def test_playbooks_and_the_plugins_of_a_controller(core: str, tmp_path: Path) -> None:
-    install = ["pip", "install", "--quiet", "--target", str(tmp_path), "--python", sys.executable, "--python-version", "3.13", "--only-binary", ":all:"]
-    needs = [f"ansible-core=={core}.*", "pytest", "jmespath", "cryptography", "hypothesis"]
-    uv = str(Path(sys.executable).with_name("uv"))
-    subprocess.run([uv, *install, *needs], env=os.environ | {"UV_SYSTEM_CERTS": "1"}, check=True)
+    install(tmp_path, f"ansible-core=={core}.*", "pytest", "jmespath", "cryptography", "hypothesis")
     variables = {"PYTHONPATH": "/core", "ANSIBLE_COLLECTIONS_PATH": "/repository/collections", "HOME": "/tmp", "LC_ALL": "C.UTF-8"}
     variables["PYTHONDONTWRITEBYTECODE"] = "1"
     options = [word for name, value in variables.items() for word in ("--env", f"{name}={value}")]

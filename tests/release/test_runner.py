@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 from bare import IMAGE, Bare, bare
+from building import install
 from clone import run
 from controller import REPOSITORY
 from forms import Form
@@ -35,11 +35,8 @@ PATH=/tmp/bin:$PATH exec python3 -m ansible_runner run /tmp/runner --playbook si
 
 def runner(folder: Path) -> Path:
     """Return a folder with ansible-runner and the newest ansible-core, for the Python of the host's image."""
-    target = folder / "core"
-    command = ["pip", "install", "--quiet", "--target", str(target), "--python", sys.executable, "--python-version", "3.13", "--only-binary", ":all:"]
-    uv = Path(sys.executable).with_name("uv")
-    subprocess.run([str(uv), *command, "ansible-core==2.21.*", "ansible-runner", "cryptography"], env=os.environ | {"UV_SYSTEM_CERTS": "1"}, check=True)
-    return target
+    install(folder / "core", "ansible-core==2.21.*", "ansible-runner", "cryptography")
+    return folder / "core"
 
 
 def project(folder: Path, plain: Path) -> Path:
