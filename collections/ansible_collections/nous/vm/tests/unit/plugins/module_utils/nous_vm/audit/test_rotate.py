@@ -48,6 +48,32 @@ def test_most_of_a_large_log_is_copied_before_the_freeze(place: Place, monkeypat
     assert printed.index("copy: ") < printed.index("freeze: ")
 
 
+def test_a_log_that_grows_fast_while_its_copy_is_synced(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By more than may be left to the freeze, each time: the last copies before it are not waited for."""
+    monkeypatch.setattr(segment, "SMALL_TAIL", 1000)
+    monkeypatch.setattr(segment, "TAIL", len(LINES) - 1)
+    monkeypatch.setattr(rotation, "AGAIN", 0)
+    inode = place.write(LINES)
+    fsync, bulk = os.fsync, segment.Copy.bulk
+    written = [LINES]
+
+    def grow(descriptor: int) -> None:
+        written.append(LINES)
+        with place.log.open("ab") as log:
+            log.write(LINES)
+        fsync(descriptor)
+
+    def growing(copy: segment.Copy) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", grow)
+            bulk(copy)
+
+    monkeypatch.setattr(segment.Copy, "bulk", growing)
+    assert place.run("rotate") == 0
+    assert len(written) == 2
+    place.assert_complete(b"".join(written), inode)
+
+
 def test_a_tail_that_is_too_large_to_copy_in_the_freeze_ends_the_rotation(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
