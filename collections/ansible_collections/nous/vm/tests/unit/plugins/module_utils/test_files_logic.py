@@ -91,6 +91,12 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def alone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workplace of this test's own: a run of another test in the common one removes what a killed run left there."""
+    monkeypatch.setattr(disk, "workplace", lambda: f"{place}/nous-vm-files")
+
+
 # ---- What is requested
 
 GIVEN = {
@@ -511,6 +517,7 @@ def test_only_validators_of_what_changes_run(place: Path) -> None:
     assert "rejects the set" in rejection(*entries, validate=[no])
 
 
+@pytest.mark.usefixtures("alone")
 def test_nothing_stays_on_the_stage(place: Path) -> None:
     told = place / "told"
     run(file(place / "a"), validate=[script(f'echo "$1" > {told}', place / "a")])
@@ -522,6 +529,7 @@ def test_nothing_stays_on_the_stage(place: Path) -> None:
     assert list(workplace.iterdir()) == []
 
 
+@pytest.mark.usefixtures("alone")
 def test_what_a_killed_run_staged_is_removed(place: Path) -> None:
     told = place / "told"
     kill = script(f'echo "$1" > {told}; kill -9 $PPID', place / "a")
