@@ -54,9 +54,8 @@ QUESTIONS: dict[str, Callable[[t.Any], t.Any]] = {
     "gateway": lambda asked: state(Path(asked["config"])),
 }
 
-
-# It takes as long as all others together, most of it in a program that it waits for.
-ASIDE = {"server"}
+# What mostly waits for a program, the longest first.
+ASIDE = ("server", "units", "gateway", "calendars", "elapses")
 
 
 class TooLate(Exception):
@@ -112,8 +111,9 @@ def answers(questions: dict[str, t.Any], key: bytes, limit: float = LIMIT) -> di
         if name in QUESTIONS:
             asked[name] = functools.partial(QUESTIONS[name], about)
     found: dict[str, t.Any] = {"failed": {name: "unknown to this probe" for name in questions if name not in asked}}
-    for name in ASIDE & asked.keys():  # which are the last then, whose answers are waited for
-        asked[name] = Aside(asked.pop(name), limit)
+    for name in ASIDE:
+        if name in asked:  # it is the last then, whose answer is waited for
+            asked[name] = Aside(asked.pop(name), limit)
     for name, ask in asked.items():
         try:
             with limited(limit):

@@ -9,9 +9,8 @@ import contextlib
 import ipaddress
 import os
 import pwd
-import socket
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -73,20 +72,6 @@ def holders(ports: Iterable[int], unit: str = "") -> dict[int, str]:
             except OSError:
                 continue
     return {port: holder for port, holder in found.items() if holder}
-
-
-def in_network_of(pid: int, host: str, port: int) -> Callable[[float], socket.socket]:
-    """Return a function that connects to an address in the network of a process, which no other may be in."""
-
-    def connect(timeout: float) -> socket.socket:
-        with open("/proc/self/ns/net", "rb") as own, open(f"/proc/{pid}/ns/net", "rb") as theirs:
-            try:
-                os.setns(theirs.fileno(), os.CLONE_NEWNET)
-                return socket.create_connection((host, port), timeout)
-            finally:
-                os.setns(own.fileno(), os.CLONE_NEWNET)
-
-    return connect
 
 
 def listed(address: str, cidrs: Iterable[str]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import http.client
 import io
+import os
 import socket
 import ssl
 import time
@@ -153,5 +154,19 @@ def at(family: int, address: str | tuple[Any, ...]) -> Callable[[float], socket.
             made.close()
             raise
         return made
+
+    return connect
+
+
+def in_network_of(pid: int, address: str, port: int) -> Callable[[float], socket.socket]:
+    """Return a function that connects to an IPv4 address in the network of a process, which no other may be in."""
+
+    def connect(timeout: float) -> socket.socket:
+        with open("/proc/self/ns/net", "rb") as own, open(f"/proc/{pid}/ns/net", "rb") as theirs:
+            try:
+                os.setns(theirs.fileno(), os.CLONE_NEWNET)
+                return at(socket.AF_INET, (address, port))(timeout)
+            finally:
+                os.setns(own.fileno(), os.CLONE_NEWNET)
 
     return connect

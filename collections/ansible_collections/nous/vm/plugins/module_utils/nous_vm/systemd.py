@@ -72,6 +72,9 @@ def _asked(names: list[str], *options: str) -> dict[str, dict[str, str]]:
 
 
 def is_active(unit: str) -> bool:
+    """Tell whether a unit is active; one that is remembered, whether it was."""
+    if _remembered is not None:
+        return show(unit, "ActiveState").get("ActiveState") == "active"
     return systemctl("is-active", unit, timeout=ANSWER) == "active"
 
 

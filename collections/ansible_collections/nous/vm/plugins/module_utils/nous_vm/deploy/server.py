@@ -12,8 +12,7 @@ from typing import Any
 from ..errors import ForeignError
 from ..foreign import printable
 from ..names import Names
-from ..network import in_network_of
-from ..peers import Answer, ask
+from ..peers import Answer, ask, in_network_of
 from ..systemd import is_active, journal, show, systemctl
 
 METADATA = "/.well-known/oauth-protected-resource"

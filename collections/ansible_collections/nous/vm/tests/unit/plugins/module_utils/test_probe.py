@@ -72,7 +72,7 @@ class TestAnswers:
         monkeypatch.setitem(_probe.QUESTIONS, "server", broken)
         assert answers({"server": {}, "groups": []}, KEY)["failed"] == {"server": "\\x1b[2Jbroken"}
 
-    @pytest.mark.parametrize("name", ["units", "server"])
+    @pytest.mark.parametrize("name", ["packages", "server"])
     def test_one_that_hangs_costs_its_own_time_alone(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         monkeypatch.setitem(_probe.QUESTIONS, name, lambda _about: time.sleep(60))
         begun = time.monotonic()

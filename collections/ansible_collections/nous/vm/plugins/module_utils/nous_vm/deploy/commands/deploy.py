@@ -20,6 +20,7 @@ from ...errors import UsageError
 from ...events import record
 from ...locks import holder
 from ...output import complain
+from ...systemd import remember
 from ..configuration import LOCK
 from ..operations import check, deploy
 from ..service import Service, service
@@ -70,7 +71,9 @@ def run(arguments: argparse.Namespace) -> Result:
 
 def looked(known: Service, name: str, only: bool, again: bool, as_built: bool) -> Result | None:
     """Return what would be done, if that is all that is asked for, or there is nothing to do; None otherwise."""
-    if not only and (holder(LOCK) or known.configuration.journal.exists()):
+    if only:  # by one question to systemd; what is done after a look asks anew
+        remember({known.names.server, known.names.proxy, *known.units.names})
+    elif holder(LOCK) or known.configuration.journal.exists():
         return None
     release = known.releases.named(name)
     found = check(known, release, again, as_built)

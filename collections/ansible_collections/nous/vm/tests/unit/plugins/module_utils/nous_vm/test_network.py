@@ -71,19 +71,6 @@ def test_a_descriptor_that_is_closed_meanwhile_hides_no_other(held: Path) -> Non
     assert network.ports_of(held, network.listeners()) == {443}
 
 
-def test_in_the_network_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It comes back, whether it connected or not. Which network it was in is for a host to show; Python has setns from 3.12 on."""
-    entered: list[str] = []
-    monkeypatch.setattr(os, "setns", lambda descriptor, _kind: entered.append(os.readlink(f"/proc/self/fd/{descriptor}")), raising=False)
-    monkeypatch.setattr(os, "CLONE_NEWNET", 0x40000000, raising=False)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        network.in_network_of(os.getppid(), "127.0.0.1", port)(5).close()
-    with pytest.raises(ConnectionRefusedError):
-        network.in_network_of(os.getppid(), "127.0.0.1", port)(5)
-    assert entered == [os.readlink(f"/proc/{os.getppid()}/ns/net"), os.readlink("/proc/self/ns/net")] * 2
-
-
 @pytest.mark.parametrize(
     ("address", "cidrs", "listed"),
     [

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -184,3 +185,16 @@ def test_over_tcp() -> None:
 
         threading.Thread(target=serve, daemon=True).start()
         assert ask(tcp("127.0.0.1", server.getsockname()[1]), "GET", "/", headers={}, timeout=SOON).status == 200
+
+
+def test_in_the_network_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes back, whether it connected or not. Which network it was in is for a host to show; Python has setns from 3.12 on."""
+    entered: list[str] = []
+    monkeypatch.setattr(os, "setns", lambda descriptor, _kind: entered.append(os.readlink(f"/proc/self/fd/{descriptor}")), raising=False)
+    monkeypatch.setattr(os, "CLONE_NEWNET", 0x40000000, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        peers.in_network_of(os.getppid(), "127.0.0.1", port)(5).close()
+    with pytest.raises(ConnectionRefusedError):
+        peers.in_network_of(os.getppid(), "127.0.0.1", port)(5)
+    assert entered == [os.readlink(f"/proc/{os.getppid()}/ns/net"), os.readlink("/proc/self/ns/net")] * 2

@@ -114,6 +114,7 @@ def test_what_is_remembered_is_not_asked_again(prints: Path, monkeypatch: pytest
     assert systemd.is_remembered()
     answer(prints, "ActiveState=failed\nType=simple\n")
     assert systemd.show("x.service", "ActiveState", "Absent") == {"ActiveState": "active"}
+    assert systemd.is_active("x.service")
     assert systemd.show_all(["x.service", "y.service"], "Type") == {"x.service": {"Type": "oneshot"}, "y.service": {"Type": "simple"}}
     assert arguments(prints) == "show y.service"
     monkeypatch.setattr(systemd, "_remembered", None)

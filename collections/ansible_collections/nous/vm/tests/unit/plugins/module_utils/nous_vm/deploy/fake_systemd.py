@@ -85,7 +85,7 @@ class FakeSystemd:
         return ""
 
     def show(self, words: list[str], units: list[str]) -> str:
-        properties = next(word for word in words if word.startswith("--property=")).removeprefix("--property=").split(",")
+        asked = next((word.removeprefix("--property=").split(",") for word in words if word.startswith("--property=")), None)
         blocks = []
         for unit in units:
             about = {
@@ -98,7 +98,7 @@ class FakeSystemd:
                 "EnvironmentFiles": "/etc/nous/nous.env (ignore_errors=no)",
                 "UnitFileState": "enabled" if self.wanted(unit) else "disabled",
             }
-            blocks.append("\n".join(about.get(name, "") if "--value" in words else f"{name}={about.get(name, '')}" for name in properties))
+            blocks.append("\n".join(about.get(name, "") if "--value" in words else f"{name}={about.get(name, '')}" for name in asked or about))
         return "\n\n".join(blocks)
 
     def order(self, verb: str, unit: str) -> None:

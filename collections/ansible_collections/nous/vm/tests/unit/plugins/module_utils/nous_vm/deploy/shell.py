@@ -9,7 +9,7 @@ import json
 from typing import Any, NamedTuple
 
 import pytest
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm import cli
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm import cli, systemd
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.commands import backup, recover, releases, releases_show, restart, restore, rollback
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.commands import deploy as deploy_command
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.programs import Completed
@@ -41,7 +41,9 @@ class Shell:
 
     def __call__(self, *words: str) -> Done:
         self.capsys.readouterr()
-        code = cli.main(list(words))
+        with pytest.MonkeyPatch.context() as process:  # each command is one of its own
+            process.setattr(systemd, "_remembered", None)
+            code = cli.main(list(words))
         return Done(code, *self.capsys.readouterr())
 
     def unit(self, argv: list[str]) -> Completed:
