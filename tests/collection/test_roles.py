@@ -62,8 +62,8 @@ def test_units_have_what_the_host_s_systemd_knows(release: str, word: str, tmp_p
     """The verification of systemd 255 (Ubuntu 24.04) takes a word that came later for a mistake, and no changed unit would be written."""
     role = COLLECTION / "roles/nous_service"
     defaults = load(role / "defaults/main.yml")
-    preflight = {"values": {"nous_service": defaults}, "host": {"platform": {"release": release}}}
-    given = {**defaults, **load(role / "vars/main.yml"), "__nous_service_preflight": preflight}
+    values = {**defaults, "host": {"platform": {"release": release}}}
+    given = {**defaults, **load(role / "vars/main.yml"), "__nous_service_values": values}
     path = tmp_path / "given.yml"
     path.write_text(yaml.safe_dump(given), encoding="utf-8")
     message = "msg={{ __nous_service_sandboxes['proxy'] | nous.vm.sandbox }}"

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 from ansible.errors import AnsibleActionFail, AnsibleError
@@ -19,7 +20,7 @@ from ansible_collections.nous.vm.plugins.plugin_utils.rules import plain
 MOST_OF_AN_ERROR = 300  # characters of a template's error
 OPTIONS = {
     "roles": {"type": "list", "elements": "str", "required": True},
-    "earlier": {"type": "dict"},
+    "earlier": {"type": "str"},
     "probe": {"type": "bool", "default": True},
     "adopt": {"type": "bool", "default": False},
 }
@@ -57,9 +58,10 @@ class ActionModule(ActionBase):
         if not given["probe"]:
             return result | shared
 
-        earlier = plain(given["earlier"]) or {}
-        if self.serves(earlier, roles, shared):
-            return result | {**shared, **{name: earlier[name] for name in ("host", "lacking", "missing_packages", "identity")}}
+        seen = this_run.recall(given["earlier"]) or {}
+        earlier: dict[str, t.Any] = seen.get("result", {})
+        if self.serves(given["earlier"], seen, roles, shared):
+            return result | shared | earlier | {"identity": given["earlier"]}
         adopt = given["adopt"] or bool(earlier.get("host", {}).get("adopt"))
         return result | self.probed(roles, values, shared, variables, adopt)
 
@@ -71,17 +73,22 @@ class ActionModule(ActionBase):
         except AnsibleError as error:
             raise validation.Unevaluable(printable(str(error), MOST_OF_AN_ERROR)) from None
 
-    def serves(self, earlier: dict[str, t.Any], roles: list[Role], shared: dict[str, t.Any]) -> bool:
+    def serves(self, identity: str, seen: dict[str, t.Any], roles: list[Role], shared: dict[str, t.Any]) -> bool:
         """Tell whether what the host answered earlier in this run is good for these roles now.
 
         It is, once for each role, if the values are the same and the host lacked nothing then: what a run did since is not in it.
         """
-        if "identity" not in earlier or earlier.get("inventory_hostname") != shared["inventory_hostname"]:
+        if seen.get("inventory_hostname") != shared["inventory_hostname"]:
             return False
         names = [role.name for role in roles]
-        if any(earlier["values"].get(name) != shared["values"][name] or earlier["lacking"].get(name) != [] for name in names):
+        given = self.digests(shared["values"])
+        if any(seen["given"].get(name) != given[name] or seen["result"]["lacking"].get(name) != [] for name in names):
             return False
-        return this_run.use(str(earlier["identity"]), names)
+        return this_run.use(identity, names)
+
+    def digests(self, values: t.Mapping[str, t.Any]) -> dict[str, str]:
+        """Return digests by which this run knows the values of each role again: they may be secret."""
+        return {name: this_run.digest(json.dumps(each, sort_keys=True).encode(), this_run.key()) for name, each in values.items()}
 
     def probed(self, roles: list[Role], values: dict[str, Values], shared: dict[str, t.Any], variables: dict[str, t.Any], adopt: bool) -> dict[str, t.Any]:
         """Return the result with what the host answers, or what is wrong with that."""
@@ -95,5 +102,7 @@ class ActionModule(ActionBase):
         lacking = {role.name: role.lacking(values[role.name], answers) for role in roles}
         packages = sorted({name for role in roles for name in role.missing_packages(values[role.name], answers)})
         # What is for other actions alone, and large, is no variable, which would be copied for every task that follows.
-        identity = this_run.record({name: answers.pop(name) for name in ("paths", "keys") if name in answers})
-        return {**shared, "host": answers, "lacking": lacking, "missing_packages": packages, "identity": identity}
+        large = {name: answers.pop(name) for name in ("paths", "keys") if name in answers}
+        found = {"host": answers, "lacking": lacking, "missing_packages": packages}
+        kept = {"inventory_hostname": shared["inventory_hostname"], "given": self.digests(shared["values"]), "result": found}
+        return {**shared, **found, "identity": this_run.record(large | kept)}

@@ -35,9 +35,9 @@ options:
     required: true
   earlier:
     description:
-      - What this returned earlier in the same run of C(ansible-playbook), for these roles among others. If the values are the same and the host lacked nothing
-        of them, its answers serve once more for each role, and nothing is executed on the host.
-    type: dict
+      - The RV(identity) of what this returned earlier in the same run of C(ansible-playbook), for these roles among others. If the values are the same and the
+        host lacked nothing of them, its answers serve once more for each role, and nothing is executed on the host.
+    type: str
   probe:
     description:
       - Whether the host is asked too. V(false) is for playbooks that run on the controller alone.
