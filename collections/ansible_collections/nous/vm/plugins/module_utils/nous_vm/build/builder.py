@@ -87,13 +87,17 @@ class Builder:
             place.mkdir(mode=0o755, parents=True)
         self.step = "Fetch the source"
         request = {"do": "source", "version": minor(python), "constraints": self.source["constraints"], "source": self.source | self.archive()}
+        request |= {"resolved": self.store.keys()}
         found, source = self.units.fetch(request, self.work / "fetched")
         packages = pylock.received(found["packages"])
         commit = found.get("commit")
         if commit is not None and not COMMIT.fullmatch(str(commit)):
             raise BuildError(f"error: {printable(str(commit))} is no commit")
         more = self.besides(packages, minor(python))
-        needed, lock, tree = self.build(packages, more, str(found["builds"]), minor(python))
+        key = str(found["builds"])
+        if needed := pylock.received(found["needed"]):
+            self.store.remember(key, needed)
+        needed, lock, tree = self.build(packages, more, key, minor(python))
         locked = bool(found["locked"])
         warning = self.judge(lock) if locked else None
         self.step = "Write down that the release is complete"
@@ -134,7 +138,7 @@ class Builder:
         if not (given := self.configuration.extra_requirements):
             return []
         self.step = "Resolve the extra requirements"
-        request = {"do": "extra", "version": python, "constraints": [], "requirements": given}
+        request = {"do": "extra", "version": python, "requirements": given}
         found = pylock.received(self.units.fetch(request, self.work / "none").result["packages"])
         return extra.besides(found, given, packages)
 
@@ -153,7 +157,7 @@ class Builder:
             if "needs" not in found:
                 return needed, printable(str(found["lock"])), tree
             self.step = "Resolve what the build itself needs"
-            request = {"do": "resolve", "version": python, "constraints": [], "requirements": found["needs"]}
+            request = {"do": "resolve", "version": python, "requirements": found["needs"]}
             resolved = pylock.received(self.units.fetch(request, self.work / "none").result["packages"])
             needed = list(dict.fromkeys([*needed, *resolved]))
             self.store.remember(key, needed)

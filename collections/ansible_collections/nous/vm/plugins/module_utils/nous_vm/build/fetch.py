@@ -21,6 +21,7 @@ import shutil
 import sys
 import tempfile
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,15 +115,28 @@ class Fetch:
             archive.unpack(sent, self.tree)
         locked = (self.tree / "uv.lock").exists()
         packages = self.locked() if locked else self.unlocked(sent)
-        return {"commit": commit, "signer": signer, "locked": locked, "packages": pylock.told(packages), "builds": self.builds(packages)}
+        found = {"commit": commit, "signer": signer, "locked": locked, "packages": pylock.told(packages), "builds": self.builds(packages)}
+        return found | {"needed": pylock.told([] if found["builds"] in self.request["resolved"] else self.needed())}
+
+    def build_system(self) -> Any:
+        """Return what the source says of its own build; None if it says nothing that can be read."""
+        try:
+            return tomllib.loads(read_file(self.tree / "pyproject.toml", PROJECT).decode()).get("build-system")
+        except (OSError, ValueError, ForeignError):
+            return None
+
+    def needed(self) -> list[pylock.Package]:
+        """Return what the source says that its build needs, if that can be resolved: its backend would ask for it, after a build that came to nothing."""
+        system = self.build_system()
+        try:
+            wanted = [str(each) for each in system["requires"]] if system and system.get("build-backend") != "uv_build" else []
+            return pylock.parse(self.compile(wanted, "--only-binary", ":all:"), "what the build needs", self.host) if wanted else []
+        except (BuildError, LookupError, TypeError, AttributeError):
+            return []
 
     def builds(self, packages: list[pylock.Package]) -> str:
         """Return a digest of all that is built: for the same, the same requirements of builds are taken as the last time."""
-        try:
-            project = tomllib.loads(read_file(self.tree / "pyproject.toml", PROJECT).decode()).get("build-system")
-        except (OSError, ValueError, ForeignError):
-            project = None
-        what = [project, sorted(each.sha256 for each in packages if each.is_source), self.request["version"], self.request["environment"]]
+        what = [self.build_system(), sorted(each.sha256 for each in packages if each.is_source), self.request["version"], self.request["environment"]]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
     def locked(self) -> list[pylock.Package]:
@@ -145,7 +159,7 @@ class Fetch:
             wanted = [f"nous @ {sent.as_uri()}"]
         else:
             wanted = self.dependencies()
-        text = self.compile(wanted, "--no-build") if wanted else ""
+        text = self.compile(wanted, "--no-build", constraints=self.request["constraints"]) if wanted else ""
         return pylock.parse(text, "the resolution", self.host)
 
     def dependencies(self) -> list[str]:
@@ -158,12 +172,12 @@ class Fetch:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, ForeignError) as error:
             raise BuildError(f"error: without a uv.lock its pyproject.toml has to say what it needs: {error!r}") from error
 
-    def compile(self, wanted: list[str], *how: str) -> str:
-        """Have uv resolve requirements within the constraints, and return a pylock.toml."""
-        constraints = self.folder / "constraints.txt"
-        constraints.write_text("".join(f"{line}\n" for line in self.request["constraints"]), encoding="utf-8")
+    def compile(self, wanted: list[str], *how: str, constraints: Sequence[str] = ()) -> str:
+        """Have uv resolve requirements within constraints, and return a pylock.toml."""
+        within = self.folder / "constraints.txt"
+        within.write_text("".join(f"{line}\n" for line in constraints), encoding="utf-8")
         argv = [self.request["uv"], "pip", "compile", "-", "--quiet", "--format", "pylock.toml", "--python", self.request["python"], *how]
-        return self.tools.run(*argv, "--constraint", constraints, stdin="".join(f"{line}\n" for line in wanted).encode())
+        return self.tools.run(*argv, "--constraint", within, stdin="".join(f"{line}\n" for line in wanted).encode())
 
 
 def main() -> None:

@@ -65,6 +65,10 @@ class Store:
             if not (folder / each.file).exists():
                 (folder / each.file).hardlink_to(self.folder / each.sha256)
 
+    def keys(self) -> list[str]:
+        """Return of which builds the requirements were resolved."""
+        return list(read_json(self.resolutions))
+
     def resolved(self, key: str) -> list[dict[str, str]]:
         """Return what the requirements of a build were resolved to, nothing if they never were."""
         return list(read_json(self.resolutions).get(key, []))

@@ -41,6 +41,7 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[st
             "python": "/python",
             "space": 1000,
             "constraints": ["c"],
+            "resolved": [],
         }
         out = io.BytesIO()
         monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(json.dumps(known | request).encode())))

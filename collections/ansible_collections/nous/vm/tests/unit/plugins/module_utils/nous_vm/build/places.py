@@ -45,7 +45,7 @@ class Units:
 
     def __init__(self, work: Path) -> None:
         self.work, self.asked = work, list[tuple[str, dict[str, Any]]]()
-        self.source: dict[str, Any] = {"commit": COMMIT, "signer": None, "locked": True, "packages": told([DEP]), "builds": "key"}
+        self.source: dict[str, Any] = {"commit": COMMIT, "signer": None, "locked": True, "packages": told([DEP]), "builds": "key", "needed": []}
         self.contents = {each.sha256: each.name.encode() for each in (DEP, BACKEND, MORE)}
         self.extra = [DEP, MORE]
         self.needs: list[list[list[str]]] = []

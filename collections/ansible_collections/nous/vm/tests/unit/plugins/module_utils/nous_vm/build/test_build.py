@@ -94,7 +94,7 @@ def test_extra_requirements(place: Place) -> None:
     """They come by the operator's hashes, and the release is made of them too; of what the release has already, its own file stays."""
     assert place.run(extra=EXTRA)["changed"]
     assert place.units.words() == ["source", "extra", "files", "build"]
-    assert (place.units.asked[1][1]["requirements"], place.units.asked[1][1]["constraints"]) == (EXTRA, [])
+    assert place.units.asked[1][1]["requirements"] == EXTRA
     built = place.units.asked[-1][1]
     assert (built["packages"], built["extra"], built["files"]) == (told([DEP]), EXTRA, {DEP.file: b"dep", MORE.file: b"more"})
     found = place.record()
@@ -170,6 +170,17 @@ def test_what_the_build_itself_needs_is_resolved_once(place: Place) -> None:
     assert place.run(again=True)["changed"] and place.units.words()[6:] == ["source", "build"]
     place.units.needs = [[["x"]]] * 9
     assert "the build needs something else in each of 4 rounds" in place.run(again=True)["reason"]
+
+
+def test_what_the_source_says_that_its_build_needs_comes_with_it(place: Place) -> None:
+    place.units.source["needed"] = told([BACKEND])
+    assert place.run()["changed"]
+    assert place.units.words() == ["source", "files", "build"]
+    assert place.record()["build_packages"] == told([BACKEND])
+    place.units.source["needed"] = []
+    assert place.run(again=True)["changed"]
+    assert [request["resolved"] for word, request in place.units.asked if word == "source"] == [[], ["key"]]
+    assert place.record()["build_packages"] == told([BACKEND]), "the same as the last time"
 
 
 @pytest.mark.parametrize(

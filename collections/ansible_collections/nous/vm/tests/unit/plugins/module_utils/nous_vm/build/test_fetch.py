@@ -45,9 +45,40 @@ def test_a_source_from_git_with_a_lock(inside: Ask, programs: Programs, tmp_path
     export = next(call for call in programs.calls if "export" in call)
     assert {"--frozen", "--offline", "--no-dev", "--no-emit-project"} <= {*export}
     assert sorted(path.name for path in (tmp_path / "got/source").rglob("*")) == [".gitmodules", "nous.py", "part", "pyproject.toml", "src", "uv.lock"]
-    assert not any("pip" in call or "sync" in call for call in programs.calls), "nothing that could run the source"
+    assert not any("install" in call or "sync" in call for call in programs.calls), "nothing that could run the source"
+    assert (done["needed"], programs.given[-1]) == ([], b"back\n"), "a resolution that says nothing"
     other = inside_again(inside, programs, tmp_path, PROJECT.replace("back", "other"))
     assert other["builds"] != done["builds"]
+
+
+NEEDS = '[build-system]\nrequires = {requires}\nbuild-backend = "{backend}"\n[project]\nname = "nous"\n'
+
+
+@pytest.mark.parametrize(
+    ("project", "asked"),
+    [
+        (NEEDS.format(requires='["back>=1", "more"]', backend="back"), True),
+        (NEEDS.format(requires="[]", backend="back"), False),
+        (NEEDS.format(requires='["uv_build"]', backend="uv_build"), False),
+        (NEEDS.format(requires="1", backend="back"), False),
+        ("build-system = 1", False),
+        ("[build-system]\n", False),
+        ("garbage =", False),
+    ],
+)
+def test_what_the_source_says_that_its_build_needs(inside: Ask, programs: Programs, tmp_path: Path, project: str, asked: bool) -> None:
+    pack(tmp_path / "nous.tar.gz", {"pyproject.toml": project, "uv.lock": "version = 1\n"})
+    programs.answers = {"pip compile": Completed(0, PYLOCK.encode(), b"")}
+    request = {"do": "source", "source": {"kind": "archive", "name": "nous.tar.gz"}}
+    done = inside(request)
+    assert [each["file"] for each in done["needed"]] == (["dep-1-py3-none-any.whl"] if asked else [])
+    compiled = [call for call in programs.calls if "compile" in call]
+    assert [{"--only-binary", ":all:"} <= {*call} for call in compiled] == [True] * asked
+    (tmp_path / "got/source").rename(tmp_path / "before")
+    assert inside(request | {"resolved": [done["builds"]]})["needed"] == [], "it is known from the last time"
+    programs.answers = {"pip compile": Completed(1, b"", b"error: no such version")}
+    (tmp_path / "got/source").rename(tmp_path / "before that")
+    assert inside(request)["needed"] == [], "its build will ask for it"
 
 
 def inside_again(inside: Ask, programs: Programs, tmp_path: Path, project: str) -> dict[str, Any]:
@@ -75,8 +106,8 @@ def test_a_source_without_a_lock(inside: Ask, programs: Programs, tmp_path: Path
     done = inside({"do": "source", "source": source})
     assert (done["locked"], done["commit"], len(done["packages"])) == (False, None, 1)
     wanted = {"source": "dep", "wheel": f"nous @ file://{tmp_path}/nous-1-py3-none-any.whl", "index": "nous==1"}[kind]
-    assert programs.given[-1] == f"{wanted}\n".encode()
-    assert "--no-build" in programs.calls[-1]
+    assert programs.given[0] == f"{wanted}\n".encode()
+    assert "--no-build" in programs.calls[0]
 
 
 @pytest.mark.parametrize("project", [None, "[project]\nname = 'x'\ndynamic = ['dependencies']\n", "[tool.x]\n", "garbage"])
