@@ -27,13 +27,14 @@ def check() -> Iterator[Row]:
     """Yield a row on who may let a client in, on the clients, and on an enrolment."""
     config = paths.load()
     yield Row("authorize", "warn" if config.authorize == paths.PUBLIC else "ok", MEANS[config.authorize])
-    yield enrolment(is_active(paths.UNIT))
+    yield enrolment()
     yield clients(config)
 
 
-def enrolment(active: bool) -> Row:
+def enrolment() -> Row:
     """Return the row on an enrolment: open, interrupted, or none."""
     name, open_now, left = "enrolment", window.current(), window.pending()
+    active = bool(open_now or left) and is_active(paths.UNIT)
     if active and open_now:
         return Row(name, "warn", f"of {open_now.name} is open for another {max(open_now.until - window.now(), 0) / 60:.0f} min")
     if left and not active:

@@ -20,6 +20,7 @@ from ..programs import run
 
 TIMEOUT = 20.0  # seconds for one look or change
 ANSWER = 64 << 20  # bytes of what the two files hold
+FILES = ("clients.json", "tokens.json")
 
 
 class Token(NamedTuple):
@@ -55,6 +56,8 @@ def change(directory: Path, put: Mapping[str, Any] | None = None, drop: Iterable
         if put:
             raise NousVmError(f"{directory} is absent: the server keeps no clients there; caddy_gateway_clients_directory says where it does")
         return State({}, [])
+    if not put and not any(os.path.lexists(directory / name) for name in FILES):
+        return State({}, [])  # without a process of the account's, which a check would have every time
     wanted = json.dumps({"directory": str(directory), "put": dict(put or {}), "drop": list(drop)}).encode()
     argv: list[str | Path] = [PYTHON, "-I", COMMAND, "clients", "files", "--json"]
     done = run(argv, timeout=TIMEOUT, limit=ANSWER, stdin=wanted, user=account[0], group=account[1], extra_groups=[])

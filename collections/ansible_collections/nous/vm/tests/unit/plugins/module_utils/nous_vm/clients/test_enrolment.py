@@ -190,7 +190,7 @@ def test_the_end_may_come_twice_and_without_the_server(host: Host, monkeypatch: 
     monkeypatch.setattr(server.Server, "settled", raising(OSError("gone")))
     with pytest.raises(OSError, match="gone"):
         command("close", "--ended")
-    assert "was interrupted" in check.enrolment(False).detail
+    assert "was interrupted" in check.enrolment().detail
     monkeypatch.undo()
     host = Host(monkeypatch)
 
