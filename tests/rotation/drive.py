@@ -1,6 +1,6 @@
 """Rotate again and again on the host itself, and kill what is requested: drive.py JSON; prints JSON.
 
-{"rotations": N, "pause": SECONDS}               rotate N times
+{"rotations": N, "pause": SECONDS}               rotate N times; with "patience": M, one that is given up is asked for M times more
 {"kill": LABEL, "at": [N, ...]}                  for each N: a rotation whose LABEL is killed there, then one that is not
 {"kill": "unit", "times": N, "seed": S}          N times: kill one or all of a rotation at a random time, then one that is not
 {"frozen": [N, ...], "first": N, "program": BOOL}  for each N: kill the service while a rotation waits at its call N, frozen; and the rotation too
@@ -83,10 +83,16 @@ def settle() -> None:
 
 
 def rotate(when: str) -> None:
-    done = systemctl("start", ROTATE)
-    if done.returncode:
+    for left in reversed(range(1 + work.get("patience", 0))):
+        done = systemctl("start", ROTATE)
+        if not done.returncode:
+            break
         journal = subprocess.run(["journalctl", "--output=cat", "--lines=12", f"--unit={ROTATE}"], capture_output=True, text=True, check=False)
-        wrong.append(f"{when}: {done.stderr} {journal.stdout}")
+        if not left or "given up 3 times in a row" not in journal.stdout:
+            wrong.append(f"{when}: {done.stderr} {journal.stdout}")
+            break
+        settle()
+        look(f"{when}, given up")
     look(when)
 
 

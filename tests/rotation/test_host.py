@@ -35,7 +35,8 @@ def test_nothing_is_lost_while_a_service_writes(host: Host, full: bool, how: str
         host.begin(rate, how)
         pid = host.out("systemctl", "show", "--value", "--property=MainPID", host.writer)
         inode = host.out("stat", "--format=%i", host.log)
-        assert host.drive(rotations=each)["wrong"] == NONE
+        # Beside another suite, a log that grows as fast as the machine writes may be left for later, as documented; nothing of it may be lost.
+        assert "\n".join(host.drive(rotations=each, patience=2 if flood else 0)["wrong"]) == ""
         assert host.out("systemctl", "show", "--value", "--property=MainPID", host.writer) == pid
         assert host.sh(f"stat --dereference --format=%i /proc/{pid}/fd/* | grep --count '^{inode}$'") == "1"
         assert host.assert_complete()["segments"] == each

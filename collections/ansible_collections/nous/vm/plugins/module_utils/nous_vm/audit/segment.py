@@ -20,7 +20,6 @@ SMALL_TAIL = 1 << 18  # bytes that are worth no further copy before the freeze
 LARGE = 16 << 20  # bytes that are worth to be taken out of the page cache
 TAIL = 1 << 20  # bytes that are copied or kept in the freeze at most
 ROUNDS = 8  # copies before the freeze
-UNSYNCED = 4 << 20  # bytes of them whose way to the disk may be left to the freeze
 UNKNOWN = (errno.EOPNOTSUPP, errno.ENOSYS)  # what a file system that cannot reserve answers
 
 
@@ -52,16 +51,15 @@ class Copy:
 
     def bulk(self) -> None:
         """Copy on while the units run, until the rest is small."""
-        before = synced = self.copied
-        for _round in range(ROUNDS):
+        before = self.copied
+        for left in reversed(range(ROUNDS)):
             begin, end = self.copied, last_record(self.live, os.fstat(self.live).st_size)
             if end - begin <= SMALL_TAIL:
                 break
             self._copy(end)
-            if begin > before and end - synced <= UNSYNCED:
-                continue  # while it is brought to the disk, a log that grows fast grows by more than may be left to the freeze
+            if not left or (begin > before and end - begin <= TAIL):
+                continue  # while it is brought to the disk, a log that grows fast grows by more than may be left to the freeze, which does that too
             os.fsync(self.partial)
-            synced = end
             if end - begin > LARGE:
                 # To free what the page cache holds of the log would take most of the freeze; what is on the disk can go before it.
                 os.fsync(self.live)

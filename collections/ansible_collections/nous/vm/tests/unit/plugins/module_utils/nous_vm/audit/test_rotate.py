@@ -49,7 +49,7 @@ def test_most_of_a_large_log_is_copied_before_the_freeze(place: Place, monkeypat
 
 
 def test_a_log_that_grows_fast_while_its_copy_is_synced(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By more than may be left to the freeze, each time: the last copies before it are not waited for."""
+    """By more than may be left to the freeze, each time: the last copy before it is not waited for."""
     monkeypatch.setattr(segment, "SMALL_TAIL", 1000)
     monkeypatch.setattr(segment, "TAIL", len(LINES) - 1)
     monkeypatch.setattr(rotation, "AGAIN", 0)
@@ -70,7 +70,7 @@ def test_a_log_that_grows_fast_while_its_copy_is_synced(place: Place, monkeypatc
 
     monkeypatch.setattr(segment.Copy, "bulk", growing)
     assert place.run("rotate") == 0
-    assert len(written) == 2
+    assert len(written) == segment.ROUNDS
     place.assert_complete(b"".join(written), inode)
 
 
