@@ -14,9 +14,10 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.foreign import printable
 from ansible_collections.nous.vm.plugins.plugin_utils import run as this_run
 from ansible_collections.nous.vm.plugins.plugin_utils import validation
-from ansible_collections.nous.vm.plugins.plugin_utils.role import Role, Values, load
+from ansible_collections.nous.vm.plugins.plugin_utils.role import ROLES, Role, Values, load
 from ansible_collections.nous.vm.plugins.plugin_utils.rules import plain
 
+TABLES = [load(name) for name in ROLES]  # here, because the process of each task, which is forked after this, would read them anew
 MOST_OF_AN_ERROR = 300  # characters of a template's error
 OPTIONS = {
     "roles": {"type": "list", "elements": "str", "required": True},
@@ -68,6 +69,8 @@ class ActionModule(ActionBase):
     def variable(self, name: str, variables: dict[str, t.Any]) -> t.Any:
         """Return the value of a variable, its templates evaluated."""
         raw = variables[name]
+        if raw is None or isinstance(raw, (bool, int, float)) or (isinstance(raw, str) and "{" not in raw):
+            return plain(raw)  # no template, as most are none
         try:
             return plain(self._templar.template(raw))
         except AnsibleError as error:
