@@ -29,6 +29,7 @@ from .walk import Walk
 
 SCORE = 0.5  # the most that systemd-analyze security may give the unit
 LATE = 300  # seconds that a record may be there before it is signed: the timer runs each minute
+RAN = ("ExecMainStartTimestampMonotonic", "ExecMainExitTimestampMonotonic")  # of a unit that runs the second is 0
 LARGEST = 256 << 20  # bytes of a log that is read: the check has to end within its time
 
 
@@ -79,8 +80,8 @@ def _signed(path: Path, trusted: dict[str, Jwk]) -> list[Checkpoint]:
 def _age_row(config: Configuration, last: Checkpoint) -> Row:
     """Return the row on whether what is new is signed in time."""
     unit = f"audit-checkpoint-{config.name}"
-    timer, service = show(f"{unit}.timer", "ActiveState"), show(f"{unit}.service", "Result", "ExecMainExitTimestampMonotonic")
-    age = time.monotonic() - int(service.get("ExecMainExitTimestampMonotonic") or 0) / 1e6
+    timer, service = show(f"{unit}.timer", "ActiveState"), show(f"{unit}.service", "Result", *RAN)
+    age = time.monotonic() - max(int(service.get(name) or 0) for name in RAN) / 1e6
     waiting = [name for name in config.files if _has_more(config.directory / name, last.logs.get(name))]
     detail = f"the last is {last.label}"
     if timer.get("ActiveState") != "active":

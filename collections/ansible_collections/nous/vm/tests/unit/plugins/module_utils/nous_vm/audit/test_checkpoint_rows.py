@@ -21,13 +21,13 @@ Rows = dict[str, tuple[str, str]]
 
 
 class Checked(Estate):
-    """A host whose checkpoints are checked; ago: seconds since the unit ran."""
+    """A host whose checkpoints are checked; ago: seconds since the unit ran, or was started if it runs."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, KEY)
         self.checkpoints.rename(folder / "checkpoints-x.jws")
         self.checkpoints = folder / "checkpoints-x.jws"
-        self.timer, self.result, self.ago = "active", "success", 5.0
+        self.timer, self.result, self.ago, self.runs = "active", "success", 5.0, False
         (folder / "1.pem").touch(0o600)
         (folder / "jwks.json").write_bytes(render_jwks([KEY.jwk]))
         about = {"key": str(folder / "1.pem"), "jwks": str(folder / "jwks.json"), "keep": 90}
@@ -36,7 +36,9 @@ class Checked(Estate):
     def show(self, unit: str, *_names: str) -> dict[str, str]:
         if unit.endswith(".timer"):
             return {"ActiveState": self.timer}
-        return {"Result": self.result, "ExecMainExitTimestampMonotonic": str(int((time.monotonic() - self.ago) * 1e6))}
+        started, ended = checkpoint_rows.RAN
+        ran = int((time.monotonic() - self.ago) * 1e6)
+        return {"Result": self.result, started: str(ran), ended: "0" if self.runs else str(ran + 1)}
 
     def rows(self) -> Rows:
         config = configuration(self.folder)
@@ -84,6 +86,14 @@ def test_what_is_not_signed_in_time(host: Checked) -> None:
     assert (status, detail.endswith(f"for 10 min nothing has signed what {LOG} got since")) == ("fail", True)
     host.ago = 60
     assert host.rows()["checkpoints"][0] == "ok"
+
+
+@pytest.mark.parametrize(("ago", "status"), [(1, "ok"), (600, "fail")])
+def test_the_unit_runs_in_this_moment(host: Checked, ago: float, status: str) -> None:
+    """systemd has no time of its end then; for one that hangs, it is late from its start."""
+    host.write()
+    host.ago, host.runs = ago, True
+    assert host.rows()["checkpoints"][0] == status
 
 
 def test_a_unit_that_fails_and_a_timer_that_is_off(host: Checked) -> None:
