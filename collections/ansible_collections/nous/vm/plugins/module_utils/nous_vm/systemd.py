@@ -56,6 +56,12 @@ def remember(units: Iterable[str] = ()) -> None:
     _remembered = _asked(list(units))
 
 
+def forget() -> None:
+    """Ask for every unit anew, as who waits for a change has to."""
+    global _remembered
+    _remembered = None
+
+
 def is_remembered() -> bool:
     """Tell whether units are known already."""
     return _remembered is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import UsageError
-from ..systemd import is_active
+from ..systemd import forget, is_active
 from .backups import REQUESTED
 from .deployment import UNTOUCHED, Deployment
 from .origin import make, why_not_anew
@@ -45,7 +45,10 @@ def actions(service: Service, release: str, anew: bool = False) -> list[str]:
 
 def running(service: Service) -> bool:
     """Tell whether the server runs with the current generation and the credentials that are there, and answers."""
-    return is_active(service.names.server) and not service.running.server_is_outdated() and Deployment(service).wait(PATIENCE) is None
+    if not is_active(service.names.server) or service.running.server_is_outdated():
+        return False
+    forget()  # what it was a moment ago is nothing to wait for
+    return Deployment(service).wait(PATIENCE) is None
 
 
 def deploy(service: Service, release: str, again: bool, backup: bool = True, as_built: bool = False) -> dict[str, Any]:

@@ -6,13 +6,17 @@
 from __future__ import annotations
 
 import json
+import socket
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import locks
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.build.configuration import Configuration as BuildConfiguration
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy import origin, traffic, transient
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy import origin, server, traffic, transient
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.commands import deploy as deploy_command
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.deploy.running import Running
+from ansible_collections.nous.vm.plugins.module_utils.nous_vm.peers import tcp
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.programs import Completed
 from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.deploy.fakes import NAMES, Host
 from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.deploy.shell import Shell
@@ -30,6 +34,23 @@ def test_deploy(shell: Shell, host: Host) -> None:
     assert shell("deploy", "other", "--check").out == "other is deployed\n"
     again = shell("deploy", "current", "--json")
     assert (again.code, again.document["changed"], again.document["release"]) == (0, False, "other")
+
+
+def test_a_look_at_a_server_that_is_restarted_meanwhile(shell: Shell, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that was there when systemd was asked is gone; the one that answers is found."""
+
+    def in_network_of(pid: int, address: str, port: int) -> Callable[[float], socket.socket]:
+        if pid != host.systemd.pid:
+            raise FileNotFoundError(f"/proc/{pid}/ns/net")
+        return tcp(address, port)
+
+    def restarted(_running: Running) -> bool:
+        host.systemd.pid += 1
+        return False
+
+    monkeypatch.setattr(server, "in_network_of", in_network_of)
+    monkeypatch.setattr(Running, "server_is_outdated", restarted)
+    assert shell("deploy", "current", "--check").out == "good is deployed\n"
 
 
 def test_deploy_that_fails(shell: Shell, host: Host) -> None:
