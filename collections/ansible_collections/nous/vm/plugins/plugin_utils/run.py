@@ -60,9 +60,13 @@ def record(seen: t.Mapping[str, t.Any]) -> str:
     return identity
 
 
+def _is_known(identity: object) -> t.TypeGuard[str]:
+    return isinstance(identity, str) and re.fullmatch("[0-9a-f]{32}", identity) is not None and _result(identity).exists()
+
+
 def recall(identity: object) -> dict[str, t.Any] | None:
     """Return what was kept under a number, None if that is no number of this run."""
-    if not isinstance(identity, str) or not re.fullmatch("[0-9a-f]{32}", identity) or not _result(identity).exists():
+    if not _is_known(identity):
         return None
     found: dict[str, t.Any] = json.loads(_result(identity).read_text(encoding="utf-8"))
     return found
@@ -70,7 +74,7 @@ def recall(identity: object) -> dict[str, t.Any] | None:
 
 def use(identity: str, names: Iterable[str]) -> bool:
     """Use a result for these roles; tell whether it is of this run and that was the first time, for each of them."""
-    if recall(identity) is None:
+    if not _is_known(identity):
         return False
     fresh = True
     for name in names:

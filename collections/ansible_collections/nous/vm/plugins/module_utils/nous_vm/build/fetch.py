@@ -14,6 +14,7 @@ files     the files of packages
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -118,6 +119,7 @@ class Fetch:
         found = {"commit": commit, "signer": signer, "locked": locked, "packages": pylock.told(packages), "builds": self.builds(packages)}
         return found | {"needed": pylock.told([] if found["builds"] in self.request["resolved"] else self.needed())}
 
+    @functools.cached_property
     def build_system(self) -> Any:
         """Return what the source says of its own build; None if it says nothing that can be read."""
         try:
@@ -127,7 +129,7 @@ class Fetch:
 
     def needed(self) -> list[pylock.Package]:
         """Return what the source says that its build needs, if that can be resolved: its backend would ask for it, after a build that came to nothing."""
-        system = self.build_system()
+        system = self.build_system
         try:
             wanted = [str(each) for each in system["requires"]] if system and system.get("build-backend") != "uv_build" else []
             return pylock.parse(self.compile(wanted, "--only-binary", ":all:"), "what the build needs", self.host) if wanted else []
@@ -136,7 +138,7 @@ class Fetch:
 
     def builds(self, packages: list[pylock.Package]) -> str:
         """Return a digest of all that is built: for the same, the same requirements of builds are taken as the last time."""
-        what = [self.build_system(), sorted(each.sha256 for each in packages if each.is_source), self.request["version"], self.request["environment"]]
+        what = [self.build_system, sorted(each.sha256 for each in packages if each.is_source), self.request["version"], self.request["environment"]]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
     def locked(self) -> list[pylock.Package]:

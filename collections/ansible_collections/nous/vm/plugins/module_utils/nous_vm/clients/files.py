@@ -14,14 +14,15 @@ from typing import Any
 from ..atomic import write
 from ..foreign import read_json
 
+CLIENTS, TOKENS = "clients.json", "tokens.json"
 LIMIT = 16 << 20  # bytes of one file
 REFRESH = "refresh:"  # before a refresh token's key
 
 
 def read(directory: Path) -> dict[str, Any]:
     """Return the clients and tokens that the server knows; none of a file that is absent. Raises OSError, ForeignError."""
-    found = {name: _object(directory / f"{name}.json") for name in ("clients", "tokens")}
-    clients = {key: record for key, record in found["clients"].items() if isinstance(record, dict)}
+    known, issued = (_object(directory / name) for name in (CLIENTS, TOKENS))
+    clients = {key: record for key, record in known.items() if isinstance(record, dict)}
     tokens = [
         {
             "token": str(row["token"]),
@@ -30,7 +31,7 @@ def read(directory: Path) -> dict[str, Any]:
             "expires_at": int(row.get("expires_at") or 0),
             "consumed": bool(row.get("consumed")),
         }
-        for key, row in found["tokens"].items()
+        for key, row in issued.items()
         if isinstance(row, dict) and "token" in row
     ]
     return {"clients": clients, "tokens": tokens}
@@ -38,7 +39,7 @@ def read(directory: Path) -> dict[str, Any]:
 
 def change(directory: Path, put: Mapping[str, Any], drop: Iterable[str]) -> None:
     """Put clients into the server's file, and drop others. The server reads it at each request, and writes it at a registration alone."""
-    path = directory / "clients.json"
+    path = directory / CLIENTS
     before = _object(path)
     dropped = set(drop)
     after = {key: record for key, record in (before | dict(put)).items() if key not in dropped}

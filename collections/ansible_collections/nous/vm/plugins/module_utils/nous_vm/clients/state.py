@@ -17,10 +17,10 @@ from ..errors import ForeignError, NousVmError
 from ..foreign import parse_json
 from ..names import COMMAND, PYTHON
 from ..programs import run
+from .files import CLIENTS, TOKENS
 
 TIMEOUT = 20.0  # seconds for one look or change
 ANSWER = 64 << 20  # bytes of what the two files hold
-FILES = ("clients.json", "tokens.json")
 
 
 class Token(NamedTuple):
@@ -56,7 +56,7 @@ def change(directory: Path, put: Mapping[str, Any] | None = None, drop: Iterable
         if put:
             raise NousVmError(f"{directory} is absent: the server keeps no clients there; caddy_gateway_clients_directory says where it does")
         return State({}, [])
-    if not put and not any(os.path.lexists(directory / name) for name in FILES):
+    if not put and not any(os.path.lexists(directory / name) for name in (CLIENTS, TOKENS)):
         return State({}, [])  # without a process of the account's, which a check would have every time
     wanted = json.dumps({"directory": str(directory), "put": dict(put or {}), "drop": list(drop)}).encode()
     argv: list[str | Path] = [PYTHON, "-I", COMMAND, "clients", "files", "--json"]
@@ -84,7 +84,7 @@ def _account(directory: Path) -> tuple[int, int] | None:
 def version(directory: Path) -> tuple[int, int, int]:
     """Return what changes when the server writes a token. Raises OSError if that cannot be seen."""
     try:
-        found = os.stat(directory / "tokens.json")
+        found = os.stat(directory / TOKENS)
     except FileNotFoundError:
         return (0, 0, 0)
     return found.st_ino, found.st_mtime_ns, found.st_size

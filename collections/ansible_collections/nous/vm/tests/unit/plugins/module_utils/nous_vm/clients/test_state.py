@@ -78,14 +78,14 @@ def test_nothing_is_there_yet(tmp_path: Path) -> None:
 
 
 def test_without_a_file_no_process_looks_at_them(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in state.FILES:
+    for name in (files.CLIENTS, files.TOKENS):
         (directory / name).unlink()
     monkeypatch.setattr(state, "run", None)
     assert state.read(directory) == state.State({}, [])
 
 
 def test_a_link_that_leads_nowhere_is_looked_at(directory: Path) -> None:
-    for name in state.FILES:
+    for name in (files.CLIENTS, files.TOKENS):
         (directory / name).unlink()
     (directory / "tokens.json").symlink_to("nowhere")
     with pytest.raises(OSError, match="symbolic links"):  # in the account's process
