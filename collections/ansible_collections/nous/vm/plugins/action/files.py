@@ -22,6 +22,17 @@ OWN = ("package", "seen")  # options that the module does not have
 BECOMES = {"template": "content", "secret_template": "secret_content"}
 
 
+def shortened(diff: list[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """Return a diff with one line in the place of what is new of the host's package: it is what the collection holds, some 30,000 lines."""
+    root = f"{package.LIBRARY}/nous_vm"
+    own = [entry for entry in diff if entry["before_header"].startswith(root)]
+    new = [entry for entry in own if entry["before_header"].endswith(" (absent)") or entry["before"] == {"state": "absent"}]
+    if not new:
+        return diff
+    line = f"{len(new)} new files and folders, as the collection has them\n"
+    return [{"before_header": root, "after_header": root, "before": "", "after": line}, *(entry for entry in diff if entry not in new)]
+
+
 class ActionModule(ActionBase):
     """The action of nous.vm.files."""
 
@@ -40,6 +51,8 @@ class ActionModule(ActionBase):
         if seen is not None and is_installed(arguments, seen["paths"], functools.partial(this_run.digest, with_key=this_run.key())):
             return result | {"changed": False, "changed_paths": [], "diff": []}
         done = self._execute_module(module_name="nous.vm.files", module_args=arguments, task_vars=task_vars, wrap_async=self._task.async_val)
+        if "diff" in done:
+            done["diff"] = shortened(done["diff"])
         return result | t.cast("dict[str, t.Any]", done)
 
     def packaged(self, subpackages: t.Any, arguments: dict[str, t.Any]) -> dict[str, t.Any]:

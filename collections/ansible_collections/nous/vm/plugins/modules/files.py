@@ -37,6 +37,7 @@ attributes:
     support: full
     details:
       - Shows content and, where they change, owner, group and mode. Of secret content it shows that it differs.
+      - What is new of O(package) is one line, which tells how much that is. A file of it that differs is shown as every other.
 options:
   files:
     description:

@@ -95,6 +95,27 @@ def test_the_host_s_package_comes_first(acting: Acting) -> None:
     assert acting.executed[1][1] == {"files": package.entries([]), "byte_compile": "/y"}
 
 
+def headed(before: str, after: str, old: Any, new: Any) -> dict[str, Any]:
+    return {"before_header": before, "after_header": after, "before": old, "after": new}
+
+
+def test_what_is_new_of_the_host_s_package_is_one_line_of_a_diff(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As a transaction has it, that of a bare host; what was edited, emptied too, is shown, and so is all that is not the package's."""
+    root = "/usr/local/lib/nous-vm/nous_vm"
+    shown = [
+        headed(f"{root}/health.py (root:root 0644)", f"{root}/health.py (root:root 0644)", "", "text\n"),
+        headed(f"{root}/cli.py (root:root 0666)", f"{root}/cli.py (root:root 0644)", "edited\n", "text\n"),
+        headed("/etc/nous-vm/a (absent)", "/etc/nous-vm/a (root:root 0644)", "", "text\n"),
+    ]
+    new = [
+        headed(f"{root}/key", f"{root}/key", {"state": "absent"}, {"state": "directory"}),
+        headed(f"{root}/key/keys.py (absent)", f"{root}/key/keys.py (root:root 0644)", "", "text\n"),
+    ]
+    result: dict[str, Any] = {"changed": True, "changed_paths": ["/x"], "diff": [*new, *shown]}
+    found = Acting(monkeypatch, ActionModule, lambda _name, _arguments: result).run({"files": []})
+    assert found["diff"] == [headed(root, root, "", "2 new files and folders, as the collection has them\n"), *shown]
+
+
 def test_a_subpackage_that_is_none_is_rejected(acting: Acting) -> None:
     with pytest.raises(AnsibleActionFail, match=r"^package has 'nonesuch', which is no subpackage of nous_vm; allowed is .* for example .deploy.[.]$"):
         acting.run({"package": ["nonesuch"]})

@@ -32,7 +32,9 @@ def test_the_variables_of_roles_alone() -> None:
     assert public(given) == {"backup_repository": "/srv/backups", "nous_service_keep_releases": 3}
 
 
-@pytest.mark.parametrize("name", ["backup_password", "backup_environment", "backup_ssh_key", "backup_variables", "host_watch_alert_url", "nous_service_secrets"])
+@pytest.mark.parametrize(
+    "name", ["backup_password", "backup_environment", "backup_ssh_key", "backup_variables", "host_watch_alert_url", "nous_service_secrets"]
+)
 def test_what_is_secret_as_a_whole_is_not_even_evaluated(name: str) -> None:
     assert public(Lazy({name: ..., "nous_service_keep_releases": 3})) == {"nous_service_keep_releases": 3}
 
