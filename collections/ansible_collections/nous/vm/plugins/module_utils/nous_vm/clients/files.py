@@ -1,7 +1,7 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The server's files on its clients, read and changed as the server's own account: clients.json by client ID, tokens.json by token."""
+"""The server's files on its clients, read and changed with the rights of the server's own account: clients.json by client ID, tokens.json by token."""
 
 from __future__ import annotations
 

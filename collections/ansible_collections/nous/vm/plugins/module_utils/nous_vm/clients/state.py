@@ -1,26 +1,21 @@
 # Copyright (c) 2026, nous.vm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the server keeps of its clients, by way of its own account: root follows no name in a folder that another can write to."""
+"""What the server keeps of its clients, with the rights of its own account: root's own follow no name in a folder that another can write to."""
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import stat
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import ForeignError, NousVmError
-from ..foreign import parse_json
-from ..names import COMMAND, PYTHON
-from ..programs import run
-from .files import CLIENTS, TOKENS
-
-TIMEOUT = 20.0  # seconds for one look or change
-ANSWER = 64 << 20  # bytes of what the two files hold
+from ..foreign import printable
+from . import files
 
 
 class Token(NamedTuple):
@@ -56,18 +51,30 @@ def change(directory: Path, put: Mapping[str, Any] | None = None, drop: Iterable
         if put:
             raise NousVmError(f"{directory} is absent: the server keeps no clients there; caddy_gateway_clients_directory says where it does")
         return State({}, [])
-    if not put and not any(os.path.lexists(directory / name) for name in (CLIENTS, TOKENS)):
-        return State({}, [])  # without a process of the account's, which a check would have every time
-    wanted = json.dumps({"directory": str(directory), "put": dict(put or {}), "drop": list(drop)}).encode()
-    argv: list[str | Path] = [PYTHON, "-I", COMMAND, "clients", "files", "--json"]
-    done = run(argv, timeout=TIMEOUT, limit=ANSWER, stdin=wanted, user=account[0], group=account[1], extra_groups=[])
     try:
-        found = parse_json(done.stdout, "what nous-vm clients files printed")
-        known, tokens = found["clients"], [Token(**each) for each in found["tokens"]]
-    except (ForeignError, KeyError, TypeError):
-        raise NousVmError(f"the files in {directory} cannot be used: {done.complaint}") from None
-    now = time.time()
-    return State(known, [each for each in tokens if each.expires_at >= now])
+        with _rights_of(*account):
+            if put or drop:
+                files.change(directory, put or {}, drop)
+            found = files.read(directory)
+    except (ForeignError, OSError, ValueError, TypeError, OverflowError) as error:  # the last three of what is no number
+        raise NousVmError(f"the files in {directory} cannot be used: {printable(str(error))}") from None
+    now, tokens = time.time(), [Token(**each) for each in found["tokens"]]
+    return State(found["clients"], [each for each in tokens if each.expires_at >= now])
+
+
+@contextlib.contextmanager
+def _rights_of(uid: int, gid: int) -> Iterator[None]:
+    """Have the kernel check each access by an account's rights, as in `with`. The process stays root's: nobody of the account can signal or trace it."""
+    groups = os.getgroups()
+    try:
+        os.setgroups([])
+        os.setegid(gid)
+        os.seteuid(uid)
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
 
 
 def _account(directory: Path) -> tuple[int, int] | None:
@@ -84,7 +91,7 @@ def _account(directory: Path) -> tuple[int, int] | None:
 def version(directory: Path) -> tuple[int, int, int]:
     """Return what changes when the server writes a token. Raises OSError if that cannot be seen."""
     try:
-        found = os.stat(directory / TOKENS)
+        found = os.stat(directory / files.TOKENS)
     except FileNotFoundError:
         return (0, 0, 0)
     return found.st_ino, found.st_mtime_ns, found.st_size

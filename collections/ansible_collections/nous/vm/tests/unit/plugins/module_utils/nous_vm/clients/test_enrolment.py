@@ -129,7 +129,7 @@ def command(name: str, *words: str) -> cli.Result:
 
 def test_they_are_commands_of_the_host() -> None:
     found = {name.removeprefix("clients ") for name in cli.commands() if name.startswith("clients ")}
-    assert found == {*COMMANDS, "files", "window"}
+    assert found == {*COMMANDS, "window"}
 
 
 def test_it_is_let_in(host: Host) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,9 @@ from typing import Any
 import pytest
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm import peers
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.clients import files, revocation, server, state
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.clients.commands import clients_files
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.clients.configuration import Configuration
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.errors import ForeignError, NousVmError, UsageError
 from ansible_collections.nous.vm.plugins.module_utils.nous_vm.peers import Answer
-from ansible_collections.nous.vm.plugins.module_utils.nous_vm.programs import Completed
 from ansible_collections.nous.vm.tests.unit.plugins.module_utils.nous_vm.clients.fake import FakeServer
 
 LATER = int(time.time()) + 86400
@@ -37,22 +34,42 @@ def configured(directory: Path, upstream: str = "unix//run/nous/http.sock") -> C
 
 
 @pytest.fixture
-def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of the server's account, whose command runs here."""
+def rights(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
+    """The rights that the process took, in their order."""
+    taken: list[tuple[str, Any]] = []
+    for name in ("setgroups", "setegid", "seteuid"):
+        monkeypatch.setattr(os, name, lambda rights, name=name: taken.append((name, rights)))
+    monkeypatch.setattr(os, "getgroups", lambda: [0, 4])
+    return taken
+
+
+@pytest.fixture
+def directory(tmp_path: Path, rights: list[tuple[str, Any]]) -> Path:
+    """A folder of the server's account, whose rights are not taken here."""
     made = tmp_path / "auth"
     made.mkdir()
     (made / "clients.json").write_text(json.dumps({"c": {"client_id": "c"}, "broken": 1}))
     (made / "tokens.json").write_text(json.dumps(TOKENS))
     os.chown(made, 65534, 65534)
-
-    def run(argv: list[str], **options: Any) -> Completed:
-        assert (options["user"], options["group"], options["extra_groups"]) == (65534, 65534, [])
-        wanted = json.loads(options["stdin"])
-        files.change(Path(wanted["directory"]), wanted["put"], wanted["drop"])
-        return Completed(0, json.dumps(files.read(Path(wanted["directory"]))).encode(), b"")
-
-    monkeypatch.setattr(state, "run", run)
     return made
+
+
+TAKEN = [("setgroups", []), ("setegid", 65534), ("seteuid", 65534)]
+GIVEN_BACK = [("seteuid", 0), ("setegid", 0), ("setgroups", [0, 4])]
+
+
+def test_the_files_are_opened_with_the_rights_of_the_account(directory: Path, rights: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    def looked(*_arguments: object) -> dict[str, Any]:
+        assert rights == TAKEN
+        raise OSError("no")
+
+    for name in ("read", "change"):
+        monkeypatch.setattr(files, name, looked)
+    for put in ({}, {"d": {}}):
+        rights.clear()
+        with pytest.raises(NousVmError, match="cannot be used: no"):
+            state.change(directory, put=put)
+        assert rights == TAKEN + GIVEN_BACK, "those of root's come back whatever happens"
 
 
 def test_what_the_server_keeps(directory: Path) -> None:
@@ -77,18 +94,16 @@ def test_nothing_is_there_yet(tmp_path: Path) -> None:
     assert files.read(tmp_path) == {"clients": {}, "tokens": []}
 
 
-def test_without_a_file_no_process_looks_at_them(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_file_there_is_nothing(directory: Path) -> None:
     for name in (files.CLIENTS, files.TOKENS):
         (directory / name).unlink()
-    monkeypatch.setattr(state, "run", None)
     assert state.read(directory) == state.State({}, [])
 
 
 def test_a_link_that_leads_nowhere_is_looked_at(directory: Path) -> None:
-    for name in (files.CLIENTS, files.TOKENS):
-        (directory / name).unlink()
+    (directory / "tokens.json").unlink()
     (directory / "tokens.json").symlink_to("nowhere")
-    with pytest.raises(OSError, match="symbolic links"):  # in the account's process
+    with pytest.raises(NousVmError, match=r"cannot be used: .*symbolic links"):
         state.read(directory)
 
 
@@ -99,9 +114,10 @@ def test_a_folder_that_root_must_not_follow(tmp_path: Path) -> None:
             state.read(each)
 
 
-def test_files_that_cannot_be_used(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state, "run", lambda _argv, **_options: Completed(1, b'{"message": "it is a link"}', b"nous-vm clients files: it is a link\n"))
-    with pytest.raises(NousVmError, match="it is a link"):
+@pytest.mark.parametrize("end", ['"never"', "[1]", "Infinity", "1" * 5000], ids=["text", "list", "infinity", "digits"])
+def test_files_that_cannot_be_used(directory: Path, end: str) -> None:
+    (directory / "tokens.json").write_text(f'{{"a": {{"token": "a", "expires_at": {end}}}}}')
+    with pytest.raises(NousVmError, match=r"^the files in .* cannot be used: "):
         state.read(directory)
 
 
@@ -111,20 +127,6 @@ def test_the_version_of_the_tokens(directory: Path) -> None:
     assert state.version(directory) != before
     (directory / "tokens.json").unlink()
     assert state.version(directory) == (0, 0, 0)
-
-
-def test_the_command_of_the_account(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Stdin:
-        """What it reads."""
-
-        class buffer:
-            @staticmethod
-            def read(_limit: int) -> bytes:
-                return json.dumps({"directory": str(directory), "put": {}, "drop": ["broken"]}).encode()
-
-    monkeypatch.setattr(sys, "stdin", Stdin)
-    assert set(clients_files.run(None).document["clients"]) == {"c"}  # type: ignore[arg-type]
-    assert "broken" not in json.loads((directory / "clients.json").read_text())
 
 
 @pytest.mark.parametrize(("upstream", "where"), [("unix//run/x.sock", "/run/x.sock"), ("127.0.0.1:8088", ("127.0.0.1", 8088)), ("[::1]:8088", ("::1", 8088))])
