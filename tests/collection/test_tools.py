@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import runpy
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -51,9 +52,32 @@ def test_what_needs_a_host_waits_for_its_image(tmp_path: Path) -> None:
     images = [step("hosts", "images", f"until [ -e {other} ]; do sleep 0.01; done; touch {ready}")]
     batches = [[step("unit", "plugins", "true")], [step("lint", "ruff", f"touch {other}")], [step("up", "host", f"[ -e {ready} ]")]]
     results = RUN["side_by_side"](images, batches)
-    assert [(result.step.name, result.passed) for result in results] == [("images", True), ("plugins", True), ("ruff", True), ("host", True)]
+    assert [(result.step.name, result.passed) for result in results] == [("images", True), ("host", True), ("plugins", True), ("ruff", True)]
 
 
 def test_a_failure_to_build_the_images_ends(tmp_path: Path) -> None:
     results = RUN["side_by_side"]([RUN["Step"]("hosts", "images", "false")], [[RUN["Step"]("up", "host", f"touch {tmp_path / 'tried'}")]])
     assert [result.passed for result in results] == [False, True]
+
+
+def test_what_needs_no_host_gets_what_the_others_leave() -> None:
+    step = RUN["Step"]
+    batches = [[step("unit", "plugins", "nice")], [step("up", "host", "nice")]]
+    said = {result.step.suite: int(result.said) for result in RUN["side_by_side"]([step("hosts", "images", "true")], batches) if result.said}
+    assert said["unit"] == said["up"] + 5
+
+
+def test_an_interrupted_run_begins_nothing_more(tmp_path: Path) -> None:
+    """A step of a session of its own is ended, though the terminal does not reach it."""
+    program = f"""
+import os, runpy, signal, threading
+run = runpy.run_path({str(REPOSITORY / "tests/run")!r}, run_name="run")
+signal.signal(signal.SIGINT, run["stop"])
+step = run["Step"]
+threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+run["side_by_side"]([step("hosts", "images", "true")], [[step("lint", "long", "sleep 600"), step("lint", "next", "touch {tmp_path / "next"}")]])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode != 0
+    assert "KeyboardInterrupt" in done.stderr
+    assert not (tmp_path / "next").exists()

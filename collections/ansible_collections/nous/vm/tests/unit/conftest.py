@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 from ansible.module_utils.common import warnings
@@ -13,6 +16,14 @@ from ansible_collections.nous.vm.plugins.module_utils.nous_vm import processes
 
 # A module on a host has no controller's settings beside it; here a test of a filter brings them in, and with them a check that hosts do not make.
 os.environ["ANSIBLE_MODULE_STRICT_UTF8_RESPONSE"] = "false"
+MEMORY, ENOUGH = Path("/dev/shm"), 1 << 30  # bytes
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have files lie in memory where there is room: they are synced thousands of times, and what a disk does then is the business of the hosts' tests."""
+    if not config.option.basetemp and "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH:
+        os.environ["TMPDIR"] = str(MEMORY)
+        tempfile.tempdir = None
 
 
 @pytest.fixture(autouse=True)
