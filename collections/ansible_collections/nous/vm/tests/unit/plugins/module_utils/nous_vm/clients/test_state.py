@@ -65,7 +65,8 @@ def test_the_files_are_opened_with_the_rights_of_the_account(directory: Path, ri
 
     for name in ("read", "change"):
         monkeypatch.setattr(files, name, looked)
-    for put in ({}, {"d": {}}):
+    changes: list[dict[str, Any]] = [{}, {"d": {}}]
+    for put in changes:
         rights.clear()
         with pytest.raises(NousVmError, match="cannot be used: no"):
             state.change(directory, put=put)
