@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +121,13 @@ def build(name: str) -> None:
             docker("build", *arguments, directory, env=os.environ | {"DOCKER_BUILDKIT": "0"})
 
 
+def main() -> None:
+    wanted = sys.argv[1:] or DEFAULT
+    if unknown := [name for name in wanted if name not in PLATFORMS]:
+        sys.exit(f"hosts: {unknown[0]} is not a platform; allowed are {', '.join(PLATFORMS)}")
+    with ThreadPoolExecutor() as pool:  # side by side: each installs one package at a time
+        list(pool.map(build, wanted))
+
+
 if __name__ == "__main__":
-    for platform in sys.argv[1:] or DEFAULT:
-        if platform not in PLATFORMS:
-            sys.exit(f"hosts: {platform} is not a platform; allowed are {', '.join(PLATFORMS)}")
-        build(platform)
+    main()
