@@ -74,6 +74,13 @@ def test_what_only_computes_gets_what_the_others_leave() -> None:
     assert printed["lint"] == printed["unit"] + 5
 
 
+def test_without_groups_of_the_kernel_nice_does() -> None:
+    behind = RUN["BEHIND"].replace("/proc/", "/nowhere/")
+    done = subprocess.run(["bash", "-euc", f"nice; {behind}nice"], capture_output=True, text=True, check=True)
+    before, after = map(int, done.stdout.split())
+    assert (after, done.stderr) == (before + 5, "")
+
+
 def test_an_interrupted_run_begins_nothing_more(tmp_path: Path) -> None:
     """A step of a session of its own is ended, though the terminal does not reach it."""
     program = f"""

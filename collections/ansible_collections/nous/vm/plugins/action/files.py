@@ -22,15 +22,22 @@ OWN = ("package", "seen")  # options that the module does not have
 BECOMES = {"template": "content", "secret_template": "secret_content"}
 
 
+PACKAGE = f"{package.LIBRARY}/nous_vm"
+
+
+def is_new(entry: dict[str, t.Any]) -> bool:
+    """Tell whether the entry of a diff is of something of the host's package that was not there."""
+    header: str = entry["before_header"]
+    return header.startswith(PACKAGE) and (header.endswith(" (absent)") or entry["before"] == {"state": "absent"})
+
+
 def shortened(diff: list[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
     """Return a diff with one line in the place of what is new of the host's package: it is what the collection holds, some 30,000 lines."""
-    root = f"{package.LIBRARY}/nous_vm"
-    own = [entry for entry in diff if entry["before_header"].startswith(root)]
-    new = [entry for entry in own if entry["before_header"].endswith(" (absent)") or entry["before"] == {"state": "absent"}]
-    if not new:
+    others = [entry for entry in diff if not is_new(entry)]
+    if len(others) == len(diff):
         return diff
-    line = f"{len(new)} new files and folders, as the collection has them\n"
-    return [{"before_header": root, "after_header": root, "before": "", "after": line}, *(entry for entry in diff if entry not in new)]
+    line = f"{len(diff) - len(others)} new files and folders, as the collection has them\n"
+    return [{"before_header": PACKAGE, "after_header": PACKAGE, "before": "", "after": line}, *others]
 
 
 class ActionModule(ActionBase):
@@ -61,7 +68,7 @@ class ActionModule(ActionBase):
             files = package.entries(subpackages) + arguments.get("files", [])
         except ValueError as error:
             raise AnsibleActionFail(f"package has {error} of nous_vm; allowed is a list of those that there are, for example [deploy].") from None
-        return {"byte_compile": f"{package.LIBRARY}/nous_vm"} | arguments | {"files": files}
+        return {"byte_compile": PACKAGE} | arguments | {"files": files}
 
     def rendered(self, entry: t.Any, variables: dict[str, t.Any]) -> t.Any:
         """Return an entry of the set with content in place of its template."""

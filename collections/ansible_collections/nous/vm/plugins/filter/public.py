@@ -44,7 +44,7 @@ from collections.abc import Mapping
 
 from ansible_collections.nous.vm.plugins.filter.secrets import secrets
 from ansible_collections.nous.vm.plugins.plugin_utils.role import ROLES, load
-from ansible_collections.nous.vm.plugins.plugin_utils.rules import Dict, Rule
+from ansible_collections.nous.vm.plugins.plugin_utils.rules import Dict, List, Rule
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,8 @@ MADE_OF_THE_OTHERS = "backup_variables"
 
 def specification(rule: Rule) -> dict[str, t.Any]:
     """Return what an argument spec says of a rule's secrets."""
-    inner = {name: specification(each) for name, each in rule.options.items()} if isinstance(rule, Dict) else {}
+    of = rule.element if isinstance(rule, List) else rule
+    inner = {name: specification(each) for name, each in of.options.items()} if isinstance(of, Dict) else {}
     return {"no_log": rule.secret, "options": inner}
 
 
